@@ -1,0 +1,83 @@
+//! What kind of client sent a request: it decides how a refusal has to look.
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request,
+    header::{ACCEPT, CONTENT_TYPE, HeaderName, UPGRADE},
+    uri::PathAndQuery,
+};
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// Taken by the outermost mount, before routers inside it shorten the path.
+#[derive(Clone, Debug)]
+pub(crate) enum Client {
+    /// A gRPC call: it reads `grpc-status`, not the HTTP status.
+    Grpc,
+    /// A WebSocket handshake: it can neither follow a redirect nor keep a cookie of a 101.
+    WebSocket,
+    /// A browser that goes to a page: it can be sent to a login page and come back.
+    Navigation(PathAndQuery),
+    /// Everything else.
+    Other,
+}
+
+impl Client {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        match *request.method() {
+            Method::GET | Method::HEAD => {
+                if is_websocket_upgrade(headers) {
+                    Self::WebSocket
+                } else if is_navigation(headers) {
+                    let address = request.uri().path_and_query().cloned();
+                    Self::Navigation(address.unwrap_or_else(|| PathAndQuery::from_static("/")))
+                } else {
+                    Self::Other
+                }
+            }
+            // RFC 8441: a WebSocket over HTTP/2 is an extended CONNECT.
+            Method::CONNECT => Self::WebSocket,
+            _ if is_grpc(headers) => Self::Grpc,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    })
+}
+
+/// `Sec-Fetch-Mode` says so; a browser too old to send it asks for HTML.
+fn is_navigation(headers: &HeaderMap) -> bool {
+    match headers.get(SEC_FETCH_MODE) {
+        Some(mode) => mode == "navigate",
+        None => headers.get(ACCEPT).is_some_and(accepts_html),
+    }
+}
+
+fn accepts_html(accept: &HeaderValue) -> bool {
+    accept.as_bytes().split(|&byte| byte == b',').any(|range| {
+        let media_type = range.split(|&byte| byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"text/html")
+    })
+}
+
+/// `application/grpc`, then nothing, `+` or `;` (gRPC's PROTOCOL-HTTP2.md). gRPC-Web is not among them:
+/// its clients read the HTTP status.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    headers.get(CONTENT_TYPE).is_some_and(|content_type| {
+        match content_type.as_bytes().split_at_checked(GRPC.len()) {
+            Some((media_type, rest)) => {
+                media_type.eq_ignore_ascii_case(GRPC)
+                    && matches!(rest.first(), None | Some(b'+' | b';'))
+            }
+            None => false,
+        }
+    })
+}

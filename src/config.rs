@@ -1,0 +1,61 @@
+//! What all mounts of one `SessionLayer` share.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::HeaderValue;
+
+use crate::{
+    clock::{Clock, Timestamp},
+    cookie::CookieWriter,
+    error::{SessionError, StoreError, StoreErrorKind},
+    lifetime::Lifetime,
+    report,
+    store::{SessionStore, StoreFuture},
+    token::RandomSource,
+    within::Within,
+};
+
+pub(crate) struct Config {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: RandomSource,
+    pub(crate) cookie: CookieWriter,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) store_timeout: Duration,
+    pub(crate) sessions_per_user: Option<usize>,
+    pub(crate) max_data_bytes: usize,
+    pub(crate) forward_cookie: bool,
+    pub(crate) clear_site_data: bool,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) challenge: HeaderValue,
+}
+
+impl Config {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Asks the store, and waits for the answer no longer than the limit.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl FnOnce(&dyn SessionStore, Timestamp) -> StoreFuture<T>,
+    ) -> Result<T, SessionError> {
+        let future = question(&*self.store, self.now());
+        let answer = Within::new(self.store_timeout, future).await;
+        answer.unwrap_or_else(|_elapsed| Err(StoreError::new(StoreErrorKind::Timeout))).map_err(
+            |error| {
+                report::store_failed("call", &error);
+                error.into()
+            },
+        )
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("cookie", &self.cookie.name())
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}

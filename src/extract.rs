@@ -1,0 +1,115 @@
+//! Extractors for axum, and the errors as its responses.
+//!
+//! `Session` and `UserId` are extractors wherever a [`SessionLayer`](crate::SessionLayer) is around
+//! the handler; without one they answer 500 and say where it is missing. `Option<UserId>` is `None`
+//! when nobody is signed in, `Option<Session>` when no session is stored; neither hides a missing layer.
+
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, request::Parts};
+
+use crate::{
+    error::{MissingLayer, SessionError, StoreError},
+    rejection::{RejectionKind, Unanswered},
+    session::Session,
+    user::UserId,
+};
+
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = MissingLayer;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, MissingLayer> {
+        Self::of(&parts.extensions).cloned()
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Session {
+    type Rejection = MissingLayer;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _state: &S,
+    ) -> Result<Option<Self>, MissingLayer> {
+        let session = Self::of(&parts.extensions)?;
+        Ok(session.key().is_some().then(|| session.clone()))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for UserId {
+    type Rejection = NotSignedIn;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, NotSignedIn> {
+        let session = Session::of(&parts.extensions).map_err(Reason::MissingLayer)?;
+        Ok(session.user_id().ok_or(Reason::Nobody)?)
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for UserId {
+    type Rejection = MissingLayer;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _state: &S,
+    ) -> Result<Option<Self>, MissingLayer> {
+        Ok(Session::of(&parts.extensions)?.user_id())
+    }
+}
+
+/// Why there is no [`UserId`]: nobody is signed in (answered by the innermost session layer, in its
+/// way), or the layer is missing.
+#[derive(Clone, Copy, Debug)]
+pub struct NotSignedIn(Reason);
+
+#[derive(Clone, Copy, Debug)]
+enum Reason {
+    Nobody,
+    MissingLayer(MissingLayer),
+}
+
+impl From<Reason> for NotSignedIn {
+    fn from(reason: Reason) -> Self {
+        Self(reason)
+    }
+}
+
+impl IntoResponse for NotSignedIn {
+    fn into_response(self) -> Response {
+        match self.0 {
+            Reason::MissingLayer(missing) => missing.into_response(),
+            Reason::Nobody => {
+                let mut response = StatusCode::UNAUTHORIZED.into_response();
+                response.extensions_mut().insert(Unanswered(RejectionKind::Unauthenticated));
+                response
+            }
+        }
+    }
+}
+
+impl IntoResponse for MissingLayer {
+    /// 500, with a text for the developer who forgot the layer.
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+    }
+}
+
+impl IntoResponse for SessionError {
+    /// 503 for an outage, 500 otherwise, with an empty body.
+    fn into_response(self) -> Response {
+        let status = if self.is_outage() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        (status, Body::empty()).into_response()
+    }
+}
+
+impl IntoResponse for StoreError {
+    /// 503, with an empty body.
+    fn into_response(self) -> Response {
+        SessionError::from(self).into_response()
+    }
+}

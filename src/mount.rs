@@ -1,0 +1,277 @@
+//! One place where a session layer is stacked: who is let in there, and how the others are answered.
+
+use std::{fmt, sync::Arc};
+
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{HeaderName, SET_COOKIE},
+};
+
+use crate::{
+    client::Client,
+    config::Config,
+    error::StoreError,
+    headers,
+    rejection::{Rejection, RejectionKind, RejectionResponse, Unanswered},
+    report,
+    session::{Committed, CookieToSend, Head, Session, Standing, Verdict},
+};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// What a request must bring to be let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Access {
+    /// A living session that is bound to a user.
+    #[default]
+    SignedIn,
+    /// A living session, anonymous or not.
+    AnySession,
+    /// Nothing: every request passes. Without a session its [`Session`] is empty.
+    Optional,
+}
+
+impl Access {
+    fn admits(self, standing: &Standing) -> bool {
+        match (self, standing) {
+            (Self::Optional, _) => true,
+            (Self::AnySession, Standing::Live { .. }) => true,
+            (Self::SignedIn, Standing::Live { record, .. }) => record.user().is_some(),
+            (Self::AnySession | Self::SignedIn, _) => false,
+        }
+    }
+
+    /// Whether a request is let in by the session that a mount around this one has found, and that
+    /// may have changed since.
+    fn admits_session(self, session: &Session) -> bool {
+        match self {
+            Self::Optional => true,
+            Self::AnySession => session.key().is_some() || session.user_id().is_some(),
+            Self::SignedIn => session.user_id().is_some(),
+        }
+    }
+}
+
+/// Decides by method and address.
+type AccessFn = dyn Fn(&Method, &Uri) -> Access + Send + Sync;
+
+/// How a mount decides what a request must bring.
+#[derive(Clone)]
+pub(crate) enum AccessRule {
+    Fixed(Access),
+    By(Arc<AccessFn>),
+}
+
+impl AccessRule {
+    fn of<B>(&self, request: &Request<B>) -> Access {
+        match self {
+            Self::Fixed(access) => *access,
+            Self::By(rule) => rule(request.method(), request.uri()),
+        }
+    }
+}
+
+impl fmt::Debug for AccessRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(access) => access.fmt(f),
+            Self::By(_) => f.write_str("By(<fn>)"),
+        }
+    }
+}
+
+/// What a layer and its services share.
+#[derive(Debug)]
+pub(crate) struct Mount<R> {
+    pub(crate) config: Arc<Config>,
+    pub(crate) access: AccessRule,
+    pub(crate) rejection: R,
+}
+
+/// What is known of a request before its session is.
+pub(crate) struct Visit {
+    client: Client,
+    access: Access,
+    presented: bool,
+}
+
+impl Visit {
+    pub(crate) fn into_client(self) -> Client {
+        self.client
+    }
+}
+
+/// Who is responsible for a request's session.
+pub(crate) enum Enclosing<'a> {
+    /// No mount of this configuration is around this one.
+    Nothing,
+    /// One is: its session is shared, and it commits.
+    Same(&'a Session),
+    /// One of another configuration is, with the same cookie name.
+    Clash(&'a Session),
+}
+
+impl<R> Mount<R> {
+    pub(crate) fn enclosing<'a, B>(&self, request: &'a Request<B>) -> Enclosing<'a> {
+        let Ok(innermost) = Session::of(request.extensions()) else { return Enclosing::Nothing };
+        let same = |session: &&Session| Arc::ptr_eq(session.config(), &self.config);
+        let clash = |session: &&Session| {
+            session.config().cookie.name() == self.config.cookie.name() && !same(session)
+        };
+        if let Some(session) = innermost.chain().find(clash) {
+            return Enclosing::Clash(session);
+        }
+        innermost.chain().find(same).map_or(Enclosing::Nothing, Enclosing::Same)
+    }
+
+    pub(crate) fn visit<B>(&self, request: &Request<B>, presented: bool) -> Visit {
+        Visit { client: Client::of(request), access: self.access.of(request), presented }
+    }
+
+    /// Puts the session into the request, if that is let in.
+    pub(crate) fn admit<B>(
+        &self,
+        found: Result<Standing, StoreError>,
+        visit: Visit,
+        mut request: Request<B>,
+    ) -> Result<(Request<B>, Session), (RejectionKind, Visit)> {
+        let Ok(standing) = found else { return Err((RejectionKind::Unavailable, visit)) };
+        if !visit.access.admits(&standing) {
+            return Err((RejectionKind::Unauthenticated, visit));
+        }
+        let Visit { client, access, presented } = visit;
+        let enclosing = request.extensions().get::<Session>();
+        let config = Arc::clone(&self.config);
+        let session = Session::new(config, client, presented, standing, enclosing);
+        if access != Access::Optional {
+            session.mark_accessed();
+        }
+        request.extensions_mut().insert(session.clone());
+        Ok((request, session))
+    }
+
+    /// Shows the session of the mount around this one to the service, if the request is let in.
+    pub(crate) fn share<B>(
+        &self,
+        session: &Session,
+        request: &mut Request<B>,
+    ) -> Result<(), RejectionKind> {
+        let access = self.access.of(request);
+        if !access.admits_session(session) {
+            return Err(RejectionKind::Unauthenticated);
+        }
+        if let Some(innermost) = request.extensions().get::<Session>()
+            && !innermost.is(session)
+        {
+            let shown = session.shown_inside(innermost);
+            request.extensions_mut().insert(shown);
+        }
+        Ok(())
+    }
+
+    /// The answer to a refused request.
+    pub(crate) fn refuse<B>(&self, kind: RejectionKind, client: &Client) -> Response<B>
+    where
+        R: RejectionResponse<B>,
+    {
+        if kind == RejectionKind::Misconfigured {
+            report::misconfigured(self.config.cookie.name());
+        }
+        let rejection = Rejection::new(kind, client, &self.config.challenge);
+        let mut response = self.rejection.response(&rejection);
+        rejection.complete(&mut response);
+        response
+    }
+
+    /// Answers in this mount's way what an extractor of ours has refused.
+    pub(crate) fn answer_extractor<B>(&self, response: &mut Response<B>, session: &Session)
+    where
+        R: RejectionResponse<B>,
+    {
+        if response.extensions().is_empty() {
+            return;
+        }
+        if let Some(Unanswered(kind)) = response.extensions_mut().remove() {
+            *response = self.refuse(kind, session.client());
+        }
+    }
+
+    /// Releases the head: the response as the commit leaves it, with the cookie and the headers about
+    /// caching that go with it.
+    pub(crate) fn release<B>(
+        &self,
+        mut response: Response<B>,
+        session: &Session,
+        committed: Option<Committed>,
+    ) -> Response<B>
+    where
+        R: RejectionResponse<B>,
+    {
+        match committed.map(|committed| committed.outcome.verdict) {
+            None | Some(Verdict::Kept) => {}
+            Some(Verdict::Refused) => {
+                response = self.refuse(RejectionKind::Unauthenticated, session.client());
+            }
+            Some(Verdict::Failed) => {
+                response = self.refuse(RejectionKind::CommitFailed, session.client());
+            }
+        }
+        let closed = session.close();
+        let headers = response.headers_mut();
+        let cookie = match closed.cookie {
+            CookieToSend::Nothing => None,
+            CookieToSend::Set(token, term) => Some(self.config.cookie.set(&token, term)),
+            CookieToSend::Removal => {
+                if self.config.clear_site_data {
+                    headers::clear_site_data(headers);
+                }
+                Some(self.config.cookie.removal())
+            }
+        };
+        if let Some(cookie) = cookie {
+            self.append_cookie(headers, cookie);
+            headers::forbid_storing(headers);
+        }
+        if closed.accessed {
+            headers::depends_on_cookie(headers);
+        }
+        response
+    }
+
+    /// Beside the handler's own cookies, but instead of one that the handler gave our name: a browser
+    /// must not get two (RFC 6265bis, section 4.1.1).
+    fn append_cookie(&self, headers: &mut HeaderMap, cookie: HeaderValue) {
+        let name = self.config.cookie.name().as_bytes();
+        let is_ours = |value: &HeaderValue| {
+            value.as_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"="))
+        };
+        if headers.get_all(SET_COOKIE).iter().any(is_ours) {
+            let others: Vec<_> = headers
+                .get_all(SET_COOKIE)
+                .iter()
+                .filter(|value| !is_ours(value))
+                .cloned()
+                .collect();
+            headers.remove(SET_COOKIE);
+            for other in others {
+                headers.append(SET_COOKIE, other);
+            }
+        }
+        headers.append(SET_COOKIE, cookie);
+    }
+}
+
+/// What the head of a service's response leaves the commit to do.
+pub(crate) fn head_of<B>(response: &Response<B>) -> Head {
+    let grpc_failed = || {
+        let status = response.headers().get(GRPC_STATUS);
+        status.is_some_and(|status| matches!(status.as_bytes(), b"2" | b"13" | b"14" | b"15"))
+    };
+    match response.status() {
+        status if status.is_informational() => Head::Cookieless,
+        status if status.is_server_error() => Head::Failed,
+        StatusCode::OK if grpc_failed() => Head::Failed,
+        _ => Head::Open,
+    }
+}

@@ -1,0 +1,104 @@
+//! The events of a session's life, told to `tracing` where that feature is on.
+//!
+//! An event names the session by its public key; no token is ever near this module. What clients can
+//! cause at will (unknown, expired and malformed cookies) is `debug`; what an operator should look at
+//! is `warn` or `error`.
+
+use std::fmt;
+
+use crate::{error::StoreError, token::SessionKey, user::UserId};
+
+macro_rules! event {
+    ($level:ident, $message:literal $(, $sigil:tt $field:ident)*) => {{
+        #[cfg(feature = "tracing")]
+        tracing::event!(
+            target: "tower_wristband",
+            tracing::Level::$level,
+            $($field = $sigil $field,)*
+            $message
+        );
+        #[cfg(not(feature = "tracing"))]
+        {
+            $(let _ = &$field;)*
+        }
+    }};
+}
+
+pub(crate) fn created(key: SessionKey) {
+    event!(INFO, "session created", %key);
+}
+
+pub(crate) fn logged_in(key: SessionKey, user: &UserId) {
+    event!(INFO, "session logged in", %key, ?user);
+}
+
+pub(crate) fn rotated(key: SessionKey) {
+    event!(INFO, "session rotated", %key);
+}
+
+pub(crate) fn ended(key: SessionKey) {
+    event!(INFO, "session ended", %key);
+}
+
+pub(crate) fn ended_all(user: &UserId, sessions: usize) {
+    event!(INFO, "a user's sessions ended", ?user, %sessions);
+}
+
+/// A record that the store still has, but that has reached its end.
+pub(crate) fn expired(key: SessionKey) {
+    event!(DEBUG, "session expired", %key);
+}
+
+/// A well-formed token that belongs to no living session: expired, ended, or never issued.
+pub(crate) fn unknown(key: SessionKey) {
+    event!(DEBUG, "unknown session token", %key);
+}
+
+/// The key of a living session with a secret that is not, and was not just before, its own.
+pub(crate) fn wrong_secret(key: SessionKey) {
+    event!(WARN, "wrong secret for a session key", %key);
+}
+
+pub(crate) fn superseded(key: SessionKey) {
+    event!(DEBUG, "superseded session token", %key);
+}
+
+pub(crate) fn malformed() {
+    event!(DEBUG, "malformed session cookie");
+}
+
+pub(crate) fn duplicate() {
+    event!(WARN, "request with more than one session cookie");
+}
+
+/// The session ended while the request was under way.
+pub(crate) fn gone(key: SessionKey) {
+    event!(INFO, "session gone before its changes were stored", %key);
+}
+
+/// What a request wanted stored is not.
+pub(crate) fn dropped(reason: impl fmt::Display) {
+    event!(WARN, "session changes dropped", %reason);
+}
+
+pub(crate) fn corrupt(key: SessionKey, error: &StoreError) {
+    event!(ERROR, "session record can't be decoded", %key, ?error);
+}
+
+pub(crate) fn store_failed(operation: &'static str, error: &StoreError) {
+    event!(ERROR, "session store failed", %operation, ?error);
+}
+
+pub(crate) fn random_failed(error: &dyn fmt::Debug) {
+    event!(ERROR, "random generator failed", ?error);
+}
+
+pub(crate) fn misconfigured(cookie: &str) {
+    event!(
+        ERROR,
+        "two session configurations with one cookie name are nested: build one `SessionLayer` and \
+         derive the other mounts from it with `with_access`, `optional` or `with_rejection`, or give \
+         the cookies different names",
+        %cookie
+    );
+}

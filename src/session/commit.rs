@@ -1,0 +1,308 @@
+//! Carries out a [`Plan`]: the store calls of a commit, one after the other.
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    Session,
+    plan::{Answer, Dropped, Head, Outcome, Plan, Step, Verdict},
+    state::{Pending, Standing},
+};
+use crate::{
+    clock::Timestamp,
+    config::Config,
+    error::{SessionError, SessionErrorKind, StoreError, StoreErrorKind},
+    record::{Change, Record},
+    report,
+    store::{Rotated, StoreFuture, Updated},
+    token::{SessionKey, SessionToken},
+    within::Within,
+};
+
+/// A commit under way. Dropping it leaves each of its store calls done or not done; what it was to
+/// store is not tried again.
+pub(crate) struct Commit {
+    session: Session,
+    plan: Plan,
+    wanted: Pending,
+    base: Option<(SessionKey, Record)>,
+    ends: Vec<SessionKey>,
+    now: Timestamp,
+    call: Option<Call>,
+    error: Option<SessionError>,
+    finished: bool,
+}
+
+/// What a commit came to.
+pub(crate) struct Committed {
+    pub(crate) outcome: Outcome,
+    /// What failed, if the verdict is [`Verdict::Failed`].
+    pub(crate) error: Option<SessionError>,
+}
+
+impl Committed {
+    /// For a caller who waits for the data to be stored.
+    pub(crate) fn into_result(self) -> Result<(), SessionError> {
+        let kind = match (self.outcome.verdict, self.outcome.dropped) {
+            (Verdict::Failed, _) => {
+                let unknown = || SessionError::new(SessionErrorKind::Store(StoreErrorKind::Other));
+                return Err(self.error.unwrap_or_else(unknown));
+            }
+            (Verdict::Refused, _) | (_, Some(Dropped::Gone)) => SessionErrorKind::Gone,
+            (_, Some(Dropped::Superseded)) => SessionErrorKind::Superseded,
+            (_, Some(Dropped::Ambiguous)) => SessionErrorKind::Ambiguous,
+            (_, Some(Dropped::Full)) => SessionErrorKind::Store(StoreErrorKind::Full),
+            (_, Some(Dropped::Cookieless | Dropped::ServerError)) => SessionErrorKind::HeadSent,
+            (Verdict::Kept, None) => return Ok(()),
+        };
+        Err(SessionError::new(kind))
+    }
+}
+
+/// A store call, with what its success makes of the handle's state.
+enum Call {
+    Create(Within<StoreFuture<()>>, SessionToken, Box<Record>),
+    Update(Within<StoreFuture<Updated>>, Change),
+    Rotate(Within<StoreFuture<Rotated>>, SessionToken, Change),
+    Touch(Within<StoreFuture<bool>>),
+    Look(Within<StoreFuture<Option<Record>>>),
+    End(Within<StoreFuture<bool>>, SessionKey),
+}
+
+impl Commit {
+    /// The commit of what is pending now; `None` if there is nothing to do.
+    pub(crate) fn begin(session: &Session, head: Head) -> Option<Self> {
+        let config = session.config();
+        let mut state = session.state();
+        if state.pending.is_empty() && state.record().is_none() {
+            return None;
+        }
+        let now = config.now();
+        let plan = Plan::new(state.situation(head, now));
+        if plan.step() == Step::Done(Outcome::KEPT) {
+            state.pending = Pending::default();
+            return None;
+        }
+        Some(Self {
+            plan,
+            wanted: state.pending.clone(),
+            base: state.live().map(|(key, record)| (key, record.clone())),
+            ends: state.ends.clone(),
+            now,
+            call: None,
+            error: None,
+            finished: false,
+            session: session.clone(),
+        })
+    }
+
+    /// Starts the store call of a step.
+    fn start(&self, step: Step) -> Result<Call, SessionError> {
+        let config = self.session.config();
+        let (store, now) = (&config.store, self.now);
+        let cap = self.wanted.login.as_ref().and(config.sessions_per_user);
+        let limit = config.store_timeout;
+        Ok(match (step, &self.base) {
+            (Step::Create, _) => {
+                let token = config.random.token()?;
+                let record = self.new_record(config, &token)?;
+                let future = store.create(token.key(), record.clone(), cap, now);
+                Call::Create(Within::new(limit, future), token, Box::new(record))
+            }
+            (Step::Update, Some((key, record))) => {
+                let change = self.wanted.to_change(config.random.version()?);
+                let future = store.update(*key, change.clone(), record.logins(), None, now);
+                Call::Update(Within::new(limit, future), change)
+            }
+            (Step::Rotate, Some((key, record))) => {
+                let token = config.random.token()?.with_key(*key);
+                let change = self.wanted.to_change_with_login(config.random.version()?);
+                let (from, to) = (record.proof(), token.proof());
+                let future = store.rotate(*key, from, to, change.clone(), cap, now);
+                Call::Rotate(Within::new(limit, future), token, change)
+            }
+            (Step::Touch, Some((key, record))) => {
+                Call::Touch(Within::new(limit, store.touch(*key, record.logins(), now)))
+            }
+            (Step::Look, Some((key, record))) => {
+                Call::Look(Within::new(limit, store.load(*key, record.proof(), now)))
+            }
+            (Step::End(index), _) => {
+                let key = self.ends[index];
+                Call::End(Within::new(limit, store.destroy(key, None, now)), key)
+            }
+            (Step::Update | Step::Rotate | Step::Touch | Step::Look | Step::Done(_), _) => {
+                unreachable!("a plan names these steps only for a session")
+            }
+        })
+    }
+
+    /// The record of a new session: with what this request sees, if the session it had is lost.
+    fn new_record(&self, config: &Config, token: &SessionToken) -> Result<Record, SessionError> {
+        let lifetime = self.wanted.lifetime.unwrap_or(config.lifetime);
+        let mut record = Record::new(token.proof(), lifetime, self.now);
+        if let Some((_, lost)) = &self.base {
+            record.inherit(lost);
+        }
+        let change = self.wanted.to_change_with_login(config.random.version()?);
+        record.apply(&change, self.now);
+        Ok(record)
+    }
+
+    /// Waits for the store and brings the handle's state up to date.
+    fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Some(call) = &mut self.call else { return Poll::Ready(Answer::Failed) };
+        let answer = match call {
+            Call::Create(future, ..) => ready!(poll_store(future, cx)).map(|()| Answer::Done),
+            Call::Update(future, _) => {
+                ready!(poll_store(future, cx)).map(|updated| match updated {
+                    Updated::Stored => Answer::Done,
+                    Updated::Gone | Updated::Conflict(_) => Answer::Gone,
+                })
+            }
+            Call::Rotate(future, ..) => {
+                ready!(poll_store(future, cx)).map(|rotated| match rotated {
+                    Rotated::Stored => Answer::Done,
+                    Rotated::Gone => Answer::Gone,
+                })
+            }
+            Call::Touch(future) => ready!(poll_store(future, cx))
+                .map(|alive| if alive { Answer::Done } else { Answer::Gone }),
+            Call::Look(future) => ready!(poll_store(future, cx)).map(|found| match found {
+                Some(_) => Answer::Superseded,
+                None if self.base.as_ref().is_some_and(|(_, record)| record.is_alive(self.now)) => {
+                    Answer::Revoked
+                }
+                None => Answer::Expired,
+            }),
+            Call::End(future, _) => ready!(poll_store(future, cx)).map(|_was_there| Answer::Done),
+        };
+        let call = self.call.take();
+        Poll::Ready(match (answer, call) {
+            (Ok(answer), Some(call)) => {
+                if answer == Answer::Done {
+                    self.settle(call);
+                }
+                answer
+            }
+            (Ok(answer), None) => answer,
+            (Err(error), _) => match error.kind() {
+                StoreErrorKind::Collision => Answer::Collision,
+                StoreErrorKind::Full => {
+                    self.error = Some(error.into());
+                    Answer::Full
+                }
+                _ => {
+                    report::store_failed("commit", &error);
+                    self.error = Some(error.into());
+                    Answer::Failed
+                }
+            },
+        })
+    }
+
+    /// What a successful call makes of the handle's state.
+    fn settle(&self, call: Call) {
+        let mut state = self.session.state();
+        let key = self.base.as_ref().map(|(key, _)| *key);
+        match call {
+            Call::Create(_, token, record) => {
+                let key = token.key();
+                report::created(key);
+                if let Some(user) = &self.wanted.login {
+                    report::logged_in(key, user);
+                }
+                state.standing = Standing::Live { key, record: *record };
+                state.issued = Some(token);
+            }
+            Call::Update(_, change) => {
+                if let Some(record) = key.and_then(|key| state.record_mut(key)) {
+                    record.apply(&change, self.now);
+                }
+            }
+            Call::Rotate(_, token, change) => {
+                match &self.wanted.login {
+                    Some(user) => report::logged_in(token.key(), user),
+                    None => report::rotated(token.key()),
+                }
+                if let Some(record) = state.record_mut(token.key()) {
+                    record.rotate(token.proof(), &change, self.now);
+                }
+                state.issued = Some(token);
+            }
+            Call::Touch(_) => {
+                if let Some(record) = key.and_then(|key| state.record_mut(key)) {
+                    record.touch(self.now);
+                }
+            }
+            Call::End(_, key) => {
+                report::ended(key);
+                state.ends.retain(|other| *other != key);
+            }
+            Call::Look(_) => {}
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome) -> Committed {
+        self.finished = true;
+        self.session.state().pending.retire(&self.wanted);
+        match (outcome.dropped, &self.base) {
+            (Some(Dropped::Gone), Some((key, _))) => report::gone(*key),
+            (Some(reason), _) => report::dropped(reason),
+            (None, _) => {}
+        }
+        Committed { outcome, error: self.error.take() }
+    }
+}
+
+impl Future for Commit {
+    type Output = Committed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Committed> {
+        loop {
+            let step = self.plan.step();
+            if let Step::Done(outcome) = step {
+                return Poll::Ready(self.finish(outcome));
+            }
+            if self.call.is_none() {
+                match self.start(step) {
+                    Ok(call) => self.call = Some(call),
+                    Err(error) => {
+                        report::random_failed(&error);
+                        self.error = Some(error);
+                        self.plan.answer(Answer::Failed);
+                        continue;
+                    }
+                }
+            }
+            let answer = ready!(self.poll_call(cx));
+            self.plan.answer(answer);
+        }
+    }
+}
+
+impl Drop for Commit {
+    fn drop(&mut self) {
+        if !self.finished {
+            let wanted = mem::take(&mut self.wanted);
+            self.session.state().pending.retire(&wanted);
+            if !wanted.is_empty() {
+                report::dropped("the request was cancelled while they were being stored");
+            }
+        }
+    }
+}
+
+/// A store call with its time limit.
+fn poll_store<T>(
+    future: &mut Within<StoreFuture<T>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, StoreError>> {
+    Pin::new(future)
+        .poll(cx)
+        .map(|answer| answer.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout))))
+}

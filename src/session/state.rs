@@ -1,0 +1,251 @@
+//! What a request has of its session, and what it wants changed.
+
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use super::plan::{Head, Situation, Standing as PlanStanding};
+use crate::{
+    clock::Timestamp,
+    field::CheckedName,
+    lifetime::Lifetime,
+    record::{Change, Label, Record},
+    token::{SessionKey, SessionToken},
+    user::UserId,
+};
+
+/// What the request's cookie came to.
+pub(crate) enum Standing {
+    /// No living session.
+    Vacant,
+    /// This session, as it was last seen in the store.
+    Live { key: SessionKey, record: Record },
+    /// The token has just been replaced by a rotation.
+    Superseded,
+    /// Two living sessions.
+    Ambiguous([SessionKey; 2]),
+}
+
+/// What the request wants changed. A commit works on a clone, so that the handle goes on to show it,
+/// and [retires](Self::retire) it when it ends, however it ends: a write whose outcome is unknown is
+/// never repeated.
+#[derive(Clone, Default)]
+pub(crate) struct Pending {
+    pub(crate) login: Option<UserId>,
+    pub(crate) rotate: bool,
+    pub(crate) label: Option<Label>,
+    pub(crate) lifetime: Option<Lifetime>,
+    /// How often all fields were cleared; `fields` are what was written after the last time.
+    pub(crate) clears: u32,
+    pub(crate) fields: BTreeMap<CheckedName, Option<SmolStr>>,
+}
+
+impl Pending {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.login.is_none() && !self.rotate && !self.wants_change()
+    }
+
+    fn wants_change(&self) -> bool {
+        self.clears > 0 || !self.fields.is_empty() || self.wants_extras()
+    }
+
+    fn wants_extras(&self) -> bool {
+        self.label.is_some() || self.lifetime.is_some()
+    }
+
+    /// Whether there is something to keep in a session that does not exist yet.
+    fn has_content(&self) -> bool {
+        self.fields.values().any(Option::is_some)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.clears = self.clears.saturating_add(1);
+        self.fields.clear();
+    }
+
+    /// What a write of the field `name` alone has to bring along: what is pending for it; and if all
+    /// fields are to be cleared, that and all that came after it.
+    pub(crate) fn needed_for(&self, name: &CheckedName) -> Self {
+        let fields = if self.clears > 0 {
+            self.fields.clone()
+        } else {
+            self.fields
+                .get_key_value(name)
+                .map(|(name, json)| (name.clone(), json.clone()))
+                .into_iter()
+                .collect()
+        };
+        Self { clears: self.clears, fields, ..Self::default() }
+    }
+
+    /// Everything that is stored by an update; the login comes with a rotation.
+    pub(crate) fn to_change(&self, version: u64) -> Change {
+        let mut change = Change::new(version);
+        if self.clears > 0 {
+            change = change.with_cleared_fields();
+        }
+        change.set_label(self.label.clone());
+        if let Some(lifetime) = self.lifetime {
+            change = change.with_lifetime(lifetime);
+        }
+        for (name, json) in &self.fields {
+            change.set_field(name.clone(), json.clone());
+        }
+        change
+    }
+
+    /// Everything, with the user to bind.
+    pub(crate) fn to_change_with_login(&self, version: u64) -> Change {
+        let change = self.to_change(version);
+        match &self.login {
+            Some(user) => change.with_user(user.clone()),
+            None => change,
+        }
+    }
+
+    /// Forgets what a commit has dealt with, and keeps what was asked for since.
+    pub(crate) fn retire(&mut self, dealt_with: &Self) {
+        if self.label == dealt_with.label {
+            self.label = None;
+        }
+        if self.lifetime == dealt_with.lifetime {
+            self.lifetime = None;
+        }
+        if self.clears == dealt_with.clears {
+            self.clears = 0;
+            self.fields.retain(|name, json| dealt_with.fields.get(name) != Some(json));
+        }
+        if self.login == dealt_with.login {
+            self.login = None;
+        }
+        self.rotate &= !dealt_with.rotate;
+    }
+}
+
+/// The state behind a handle.
+pub(crate) struct State {
+    pub(crate) standing: Standing,
+    pub(crate) pending: Pending,
+    /// Sessions that end when the pending login is stored.
+    pub(crate) ends: Vec<SessionKey>,
+    /// What the client is to be given: a token that is in the store.
+    pub(crate) issued: Option<SessionToken>,
+    /// The session was ended by this request.
+    pub(crate) logged_out: bool,
+    /// Something was read or written: the response depends on the cookie.
+    pub(crate) accessed: bool,
+    pub(crate) head_sent: bool,
+}
+
+impl State {
+    pub(crate) fn new(standing: Standing) -> Self {
+        Self {
+            standing,
+            pending: Pending::default(),
+            ends: Vec::new(),
+            issued: None,
+            logged_out: false,
+            accessed: false,
+            head_sent: false,
+        }
+    }
+
+    pub(crate) fn live(&self) -> Option<(SessionKey, &Record)> {
+        match &self.standing {
+            Standing::Live { key, record } => Some((*key, record)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.live().map(|(_, record)| record)
+    }
+
+    /// The record of the session `key`, unless the handle has meanwhile come to stand for another.
+    pub(crate) fn record_mut(&mut self, key: SessionKey) -> Option<&mut Record> {
+        match &mut self.standing {
+            Standing::Live { key: current, record } if *current == key => Some(record),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn user(&self) -> Option<&UserId> {
+        self.pending.login.as_ref().or_else(|| self.record()?.user())
+    }
+
+    /// A field as this request sees it.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        match self.pending.fields.get(name) {
+            Some(json) => json.as_deref(),
+            None if self.pending.clears > 0 => None,
+            None => self.record()?.field(name),
+        }
+    }
+
+    /// Names and values as this request sees them, in bytes.
+    pub(crate) fn data_bytes(&self) -> usize {
+        let written: usize = self
+            .pending
+            .fields
+            .iter()
+            .filter_map(|(name, json)| Some(name.as_str().len() + json.as_ref()?.len()))
+            .sum();
+        let kept: usize = match self.record() {
+            Some(record) if self.pending.clears == 0 => record
+                .fields()
+                .filter(|(name, _)| !self.pending.fields.contains_key(*name))
+                .map(|(name, json)| name.len() + json.len())
+                .sum(),
+            _ => 0,
+        };
+        written + kept
+    }
+
+    /// Wishes to bind `user`. Whatever belongs to another user is left behind.
+    pub(crate) fn log_in(&mut self, user: UserId) {
+        let is_others = self.user().is_some_and(|current| *current != user);
+        match &self.standing {
+            Standing::Live { key, .. } if is_others => {
+                self.ends.push(*key);
+                self.start_afresh();
+            }
+            Standing::Ambiguous(keys) => {
+                self.ends.extend(*keys);
+                self.start_afresh();
+            }
+            Standing::Superseded => self.standing = Standing::Vacant,
+            _ if is_others => self.start_afresh(),
+            _ => {}
+        }
+        self.pending.login = Some(user);
+    }
+
+    /// Without a session and without wishes.
+    pub(crate) fn start_afresh(&mut self) {
+        self.standing = Standing::Vacant;
+        self.pending = Pending::default();
+    }
+
+    pub(crate) fn situation(&self, head: Head, now: Timestamp) -> Situation {
+        let pending = &self.pending;
+        Situation {
+            standing: match self.standing {
+                Standing::Vacant => PlanStanding::Vacant,
+                Standing::Live { .. } => PlanStanding::Live,
+                Standing::Superseded => PlanStanding::Superseded,
+                Standing::Ambiguous(_) => PlanStanding::Ambiguous,
+            },
+            head,
+            login: pending.login.is_some(),
+            same_user: pending.login.is_some()
+                && self.record().and_then(Record::user) == pending.login.as_ref(),
+            rotate: pending.rotate,
+            content: pending.has_content(),
+            extras: pending.wants_change(),
+            touch: self
+                .record()
+                .is_some_and(|record| record.lifetime().touch_is_due(record.last_seen_at(), now)),
+            ends: self.ends.len(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `Session::update`: a read-modify-write that holds under contention.
+
+use std::{pin::pin, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use smol_str::SmolStr;
+
+use tokio::{task::yield_now, time::sleep};
+
+use super::{Session, decode, state::Pending};
+use crate::{
+    error::{SessionError, SessionErrorKind, StoreError, StoreErrorKind},
+    field::{CheckedName, FieldOf},
+    record::{Change, Record, to_json},
+    report,
+    store::Updated,
+    token::SessionKey,
+    within::Within,
+};
+
+/// Each attempt that fails means that another's has succeeded; this many others is too much.
+const MAX_ATTEMPTS: u32 = 1000;
+
+/// The first attempts only let other tasks run.
+const ATTEMPTS_WITHOUT_PAUSE: u32 = 8;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+impl Session {
+    /// Changes one field by what it is in the store at that moment, and returns what was stored: 100
+    /// parallel increments add 100.
+    ///
+    /// `change` gets the value, or `None` where there is none, and returns the new one, or `None` to
+    /// remove the field; it is called again whenever another request was faster. It starts from this
+    /// handle's pending value of the field, if there is one, and that is stored with it. Other pending
+    /// changes stay pending. Where there is no session yet, one is made, with all that is pending.
+    ///
+    /// ```
+    /// # use tower_wristband::{Session, SessionError};
+    /// # async fn example(session: &Session) -> Result<(), SessionError> {
+    /// let visits = session.update("visits", |n: Option<u32>| Some(n.unwrap_or(0) + 1)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::Gone`] if the session has ended, [`SessionErrorKind::Conflict`] if others
+    /// kept changing it for as long as a store call may take, [`SessionErrorKind::TooLarge`],
+    /// [`SessionErrorKind::Decode`], and those of [`save`](Self::save). Nothing was written then,
+    /// except that after [`SessionErrorKind::Store`] it may have been.
+    pub async fn update<T, F>(
+        &self,
+        field: impl FieldOf<T>,
+        mut change: F,
+    ) -> Result<Option<T>, SessionError>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnMut(Option<T>) -> Option<T>,
+    {
+        let name = field.checked()?;
+        let mut apply = |json: Option<&str>| match change(decode(json)?) {
+            Some(value) => to_json(&value).map(Some),
+            None => Ok(None),
+        };
+        let has_session = self.usable()?.live().is_some();
+        let stored = if has_session {
+            let attempts = pin!(self.update_stored(&name, &mut apply));
+            Within::new(self.config().store_timeout, attempts)
+                .await
+                .unwrap_or_else(|_elapsed| Err(StoreError::new(StoreErrorKind::Timeout).into()))?
+        } else {
+            self.update_new(name, &mut apply).await?
+        };
+        decode(stored.as_deref())
+    }
+
+    /// There is no session: makes one with everything that is pending.
+    async fn update_new(
+        &self,
+        name: CheckedName,
+        apply: &mut impl FnMut(Option<&str>) -> Result<Option<SmolStr>, SessionError>,
+    ) -> Result<Option<SmolStr>, SessionError> {
+        let json = {
+            let mut state = self.usable()?;
+            let json = apply(state.value(name.as_str()))?;
+            self.check_size(&state, &name, json.as_ref())?;
+            state.pending.fields.insert(name, json.clone());
+            json
+        };
+        self.save().await?;
+        Ok(json)
+    }
+
+    /// Tries to store the change at the version it was made from, until nobody was faster.
+    async fn update_stored(
+        &self,
+        name: &CheckedName,
+        apply: &mut impl FnMut(Option<&str>) -> Result<Option<SmolStr>, SessionError>,
+    ) -> Result<Option<SmolStr>, SessionError> {
+        let config = self.config();
+        let started = config.now();
+        for attempt in 0..MAX_ATTEMPTS {
+            let Attempt { key, mut record, consumed, change, json } = self.attempt(name, apply)?;
+            let (logins, expect) = (record.logins(), record.version());
+            let stored = change.clone();
+            let updated = config
+                .ask(|store, now| store.update(key, stored, logins, Some(expect), now))
+                .await?;
+            let now = config.now();
+            match updated {
+                Updated::Stored => {
+                    record.apply(&change, now);
+                    let mut state = self.read();
+                    state.pending.retire(&consumed);
+                    if let Some(current) = state.record_mut(key) {
+                        current.refresh(record);
+                    }
+                    return Ok(json);
+                }
+                Updated::Gone => {
+                    report::gone(key);
+                    return Err(SessionError::new(SessionErrorKind::Gone));
+                }
+                Updated::Conflict(_) if now.saturating_since(started) >= config.store_timeout => {
+                    break;
+                }
+                Updated::Conflict(Some(current)) if attempt < ATTEMPTS_WITHOUT_PAUSE => {
+                    self.refresh(key, Some(*current))?;
+                    yield_now().await;
+                }
+                Updated::Conflict(_) => {
+                    sleep(pause(attempt, expect)).await;
+                    self.reload().await?;
+                }
+            }
+        }
+        Err(SessionError::new(SessionErrorKind::Conflict))
+    }
+
+    /// Makes the change from what the handle knows of the session now.
+    fn attempt(
+        &self,
+        name: &CheckedName,
+        apply: &mut impl FnMut(Option<&str>) -> Result<Option<SmolStr>, SessionError>,
+    ) -> Result<Attempt, SessionError> {
+        let state = self.usable()?;
+        let Some((key, record)) = state.live() else {
+            return Err(SessionError::new(SessionErrorKind::Gone));
+        };
+        let json = apply(state.value(name.as_str()))?;
+        self.check_size(&state, name, json.as_ref())?;
+        let consumed = state.pending.needed_for(name);
+        let mut change = consumed.to_change(self.config().random.version()?);
+        change.set_field(name.clone(), json.clone());
+        Ok(Attempt { key, record: record.clone(), consumed, change, json })
+    }
+}
+
+/// One attempt to store a change.
+struct Attempt {
+    key: SessionKey,
+    /// What the change was made from.
+    record: Record,
+    /// The pending changes that are stored with it.
+    consumed: Pending,
+    change: Change,
+    json: Option<SmolStr>,
+}
+
+/// Grows with the attempts, and differs between those who wait, since versions are random.
+fn pause(attempt: u32, version: u64) -> Duration {
+    let doublings = (attempt - ATTEMPTS_WITHOUT_PAUSE.min(attempt)).min(16);
+    let longest = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+    longest / 2 + (longest / 2).mul_f64((version % 1024) as f64 / 1024.0)
+}

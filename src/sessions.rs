@@ -1,0 +1,173 @@
+//! All sessions of a user: for pages of devices, for administrators, for changes of passwords.
+
+use std::sync::Arc;
+
+use crate::{
+    config::Config, error::SessionError, record::SessionSummary, report, session::Session,
+    token::SessionKey, user::UserId,
+};
+
+/// Lists and ends sessions: what [`SessionLayer::sessions`](crate::SessionLayer::sessions) returns.
+///
+/// Once a method that ends sessions has returned, they are gone from the store, on every node.
+///
+/// ```
+/// use tower_wristband::{Page, Session, SessionError, SessionKey, Sessions, UserId};
+///
+/// async fn sign_out_device(
+///     sessions: &Sessions,
+///     user: &UserId,
+///     key: SessionKey,
+/// ) -> Result<bool, SessionError> {
+///     // Somebody else's key ends nothing.
+///     sessions.revoke(user, key).await
+/// }
+///
+/// async fn password_changed(sessions: &Sessions, session: &Session) -> Result<(), SessionError> {
+///     session.rotate()?;
+///     sessions.revoke_others(session).await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    config: Arc<Config>,
+}
+
+/// Which part of a list is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    after: Option<SessionKey>,
+    limit: usize,
+}
+
+impl Page {
+    /// The first at most `limit` sessions.
+    #[must_use]
+    pub const fn first(limit: usize) -> Self {
+        Self { after: None, limit }
+    }
+
+    /// The at most `limit` sessions behind `key`, the last one of the page before.
+    #[must_use]
+    pub const fn after(key: SessionKey, limit: usize) -> Self {
+        Self { after: Some(key), limit }
+    }
+}
+
+/// How many sessions `count` asks for at a time.
+const COUNT_BATCH: usize = 1000;
+
+impl Sessions {
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        Self { config }
+    }
+
+    /// A page of the user's living sessions, in the order of their keys.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store).
+    pub async fn list(
+        &self,
+        user: &UserId,
+        page: Page,
+    ) -> Result<Vec<SessionSummary>, SessionError> {
+        self.config.ask(|store, now| store.list(user.clone(), page.after, page.limit, now)).await
+    }
+
+    /// How many living sessions the user has.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store).
+    pub async fn count(&self, user: &UserId) -> Result<usize, SessionError> {
+        let mut page = Page::first(COUNT_BATCH);
+        let mut count = 0;
+        loop {
+            let batch = self.list(user, page).await?;
+            count += batch.len();
+            match batch.last() {
+                Some(last) if batch.len() == COUNT_BATCH => {
+                    page = Page::after(last.key(), COUNT_BATCH);
+                }
+                _ => return Ok(count),
+            }
+        }
+    }
+
+    /// Ends one session if it belongs to the user. Answers whether it did and was alive.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store).
+    pub async fn revoke(&self, user: &UserId, key: SessionKey) -> Result<bool, SessionError> {
+        self.destroy(key, Some(user.clone())).await
+    }
+
+    /// Ends one session, whoever it belongs to. Answers whether it was alive.
+    ///
+    /// # Security
+    ///
+    /// For administrators: it does not check an owner. A page for users takes [`revoke`](Self::revoke).
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store).
+    pub async fn revoke_any(&self, key: SessionKey) -> Result<bool, SessionError> {
+        self.destroy(key, None).await
+    }
+
+    /// Ends all sessions of the user. Answers how many.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store); some may have been ended then, and
+    /// it should be called again.
+    pub async fn revoke_user(&self, user: &UserId) -> Result<usize, SessionError> {
+        self.destroy_user(user, None).await
+    }
+
+    /// Ends all sessions of the session's user but this one. Answers how many; none if nobody is
+    /// signed in.
+    ///
+    /// What is pending on the session is stored first. Call [`Session::rotate`] before it after a
+    /// change of password: if another holder of the old token rotates it first, then this session is
+    /// theirs as well, and ends too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::save`] and of [`revoke_user`](Self::revoke_user).
+    pub async fn revoke_others(&self, session: &Session) -> Result<usize, SessionError> {
+        let committed = session.commit_now().await?;
+        let Some(user) = session.user_id() else { return Ok(0) };
+        let except = match committed {
+            Some(committed) if committed.outcome.rotation_lost => None,
+            Some(committed) => {
+                committed.into_result()?;
+                session.key()
+            }
+            None => session.key(),
+        };
+        self.destroy_user(&user, except).await
+    }
+
+    async fn destroy(&self, key: SessionKey, owner: Option<UserId>) -> Result<bool, SessionError> {
+        let was_there = self.config.ask(|store, now| store.destroy(key, owner, now)).await?;
+        if was_there {
+            report::ended(key);
+        }
+        Ok(was_there)
+    }
+
+    async fn destroy_user(
+        &self,
+        user: &UserId,
+        except: Option<SessionKey>,
+    ) -> Result<usize, SessionError> {
+        let ended =
+            self.config.ask(|store, now| store.destroy_user(user.clone(), except, 0, now)).await?;
+        report::ended_all(user, ended);
+        Ok(ended)
+    }
+}

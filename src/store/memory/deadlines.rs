@@ -1,0 +1,91 @@
+//! When to look whether a session has expired.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{keys::Fingerprint, lock};
+use crate::clock::Timestamp;
+
+const SHARDS: usize = 64;
+
+/// A shard is never searched for stale hints below this number.
+const MIN_STALE: usize = 64;
+
+/// A hint that a session may have expired. It may be stale: the session has been seen since, or has
+/// ended. It is never later than the deadline, unless a shorter lifetime was set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Hint {
+    pub(super) due: Timestamp,
+    pub(super) session: Fingerprint,
+}
+
+/// One hint, at least, for each session in the map.
+pub(super) struct Deadlines {
+    shards: [Mutex<Shard>; SHARDS],
+    next: AtomicUsize,
+}
+
+struct Shard {
+    hints: BinaryHeap<Reverse<Hint>>,
+    // How many hints there may be before the stale ones are dropped.
+    allowed: usize,
+}
+
+impl Deadlines {
+    pub(super) fn new() -> Self {
+        let shard = || Shard { hints: BinaryHeap::new(), allowed: MIN_STALE };
+        Self { shards: std::array::from_fn(|_| Mutex::new(shard())), next: AtomicUsize::new(0) }
+    }
+
+    /// Adds a hint, and drops the stale ones if they may be more than the others: then at least as
+    /// many hints were added since it was done last.
+    pub(super) fn push(&self, hint: Hint, is_stored: impl Fn(Fingerprint) -> bool) {
+        let mut shard = lock(&self.shards[hint.session.part(SHARDS)]);
+        let Shard { hints, allowed } = &mut *shard;
+        if hints.len() >= *allowed {
+            hints.retain(|Reverse(hint)| is_stored(hint.session));
+            *allowed = 2 * hints.len() + MIN_STALE;
+            hints.shrink_to(hints.len() + hints.len() / 8);
+        }
+        if hints.len() == hints.capacity() {
+            // An eighth rather than the double: there are as many hints as sessions.
+            hints.reserve_exact(hints.len() / 8 + 4);
+        }
+        hints.push(Reverse(hint));
+    }
+
+    /// Takes a hint that is due at `now` from the shard.
+    pub(super) fn pop_due(&self, shard: usize, now: Timestamp) -> Option<Hint> {
+        let hints = &mut lock(&self.shards[shard]).hints;
+        hints.peek().filter(|Reverse(hint)| hint.due <= now)?;
+        let hint = hints.pop();
+        if hints.len() < hints.capacity() / 4 {
+            hints.shrink_to(hints.len() * 2);
+        }
+        hint.map(|Reverse(hint)| hint)
+    }
+
+    /// The shards one after the other, round and round.
+    pub(super) fn next_shard(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed) % SHARDS
+    }
+
+    /// Each shard once, beginning with another each time.
+    pub(super) fn shards(&self) -> impl Iterator<Item = usize> + use<> {
+        let first = self.next_shard();
+        (first..SHARDS).chain(0..first)
+    }
+}
+
+#[cfg(test)]
+impl Deadlines {
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).hints.len()).sum()
+    }
+}

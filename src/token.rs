@@ -1,0 +1,275 @@
+//! The secret token, the public key in it, and the proof that stores keep.
+
+use std::{error::Error, fmt, str::FromStr, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand::{TryRng, rngs::SysRng};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::error::{BoxError, SessionError, SessionErrorKind};
+
+const KEY_BYTES: usize = 16;
+const SECRET_BYTES: usize = 32;
+const TOKEN_BYTES: usize = KEY_BYTES + SECRET_BYTES;
+
+/// The secret that a browser holds: 16 bytes of public [`SessionKey`] and 32 bytes (256 bits) of
+/// secret, all from the operating system's generator.
+///
+/// On the wire it is exactly 64 base64url characters. 48 bytes fill them without a bit to spare, so
+/// each token has one spelling.
+///
+/// # Security
+///
+/// It can't be printed, serialized or compared, and is wiped from memory when dropped. Only
+/// [`SessionToken::generate`] and the reader of the `Cookie` header make one. Entropy: OWASP ASVS 5,
+/// 7.2.3; NIST SP 800-63B-4, section 5.1.
+#[derive(Clone)]
+pub struct SessionToken([u8; TOKEN_BYTES]);
+
+impl SessionToken {
+    /// The length of a token on the wire, in bytes.
+    pub const WIRE_LENGTH: usize = 64;
+
+    /// A new token from the operating system's generator.
+    ///
+    /// # Errors
+    ///
+    /// [`RandomError`] if the generator fails; there is no weaker source to fall back on.
+    pub fn generate() -> Result<Self, RandomError> {
+        RandomSource::OperatingSystem.token()
+    }
+
+    /// Reads the one spelling a token has; anything else is `None`.
+    pub(crate) fn parse(wire: &[u8]) -> Option<Self> {
+        if wire.len() != Self::WIRE_LENGTH {
+            return None;
+        }
+        let mut token = Self([0; TOKEN_BYTES]);
+        match URL_SAFE_NO_PAD.decode_slice(wire, &mut token.0) {
+            Ok(TOKEN_BYTES) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// The 64 characters of the cookie's value.
+    pub(crate) fn to_wire(&self) -> Zeroizing<String> {
+        Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0))
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn key(&self) -> SessionKey {
+        let mut key = [0; KEY_BYTES];
+        key.copy_from_slice(&self.0[..KEY_BYTES]);
+        SessionKey(key)
+    }
+
+    /// The same key with this token's secret: what a rotation moves to.
+    pub(crate) fn with_key(mut self, key: SessionKey) -> Self {
+        self.0[..KEY_BYTES].copy_from_slice(&key.0);
+        self
+    }
+
+    /// What a store keeps of the token.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        Proof(Sha256::digest(self.0).into())
+    }
+
+    /// Whether both are the same token, in constant time.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Drop for SessionToken {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionToken(redacted)")
+    }
+}
+
+/// The public half of a token, 16 bytes: what stores are keyed by.
+///
+/// It stays the same for the session's whole life, through every rotation, and is worth nothing
+/// without the secret: safe to show, to log, and to put into a "sign out this device" link. It is
+/// written as 32 lower-case hexadecimal digits, so it can't be mistaken for a token.
+///
+/// ```
+/// use tower_wristband::SessionKey;
+///
+/// let key: SessionKey = "000102030405060708090a0b0c0d0e0f".parse()?;
+/// assert_eq!(key.to_string(), "000102030405060708090a0b0c0d0e0f");
+/// # Ok::<(), tower_wristband::InvalidSessionKey>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey([u8; KEY_BYTES]);
+
+impl SessionKey {
+    /// A key from its bytes, as a store kept them.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that a store keeps.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionKey({self})")
+    }
+}
+
+impl FromStr for SessionKey {
+    type Err = InvalidSessionKey;
+
+    /// Strict: 32 lower-case hexadecimal digits, nothing else.
+    fn from_str(text: &str) -> Result<Self, InvalidSessionKey> {
+        let one_spelling = text.len() == 2 * KEY_BYTES
+            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !one_spelling {
+            return Err(InvalidSessionKey(()));
+        }
+        match u128::from_str_radix(text, 16) {
+            Ok(number) => Ok(Self(number.to_be_bytes())),
+            Err(_) => Err(InvalidSessionKey(())),
+        }
+    }
+}
+
+impl Serialize for SessionKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// The text is not a [`SessionKey`]: 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidSessionKey(());
+
+impl fmt::Display for InvalidSessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a session key has 32 lower-case hexadecimal digits")
+    }
+}
+
+impl Error for InvalidSessionKey {}
+
+/// SHA-256 of a token: what a store keeps, and what a presented token is checked against.
+///
+/// Nobody can make the token from it: a copied store logs nobody in. All comparisons take constant
+/// time. A plain hash is enough for a secret of 256 bits (OWASP ASVS 5, 6.5.2).
+#[derive(Clone, Copy)]
+pub struct Proof([u8; 32]);
+
+impl Proof {
+    /// A proof from its bytes, as a store kept them.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that a store keeps.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for Proof {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Proof {}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof(redacted)")
+    }
+}
+
+/// The operating system's random generator failed.
+#[derive(Debug)]
+pub struct RandomError(BoxError);
+
+impl fmt::Display for RandomError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the random generator failed")
+    }
+}
+
+impl Error for RandomError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+impl From<RandomError> for SessionError {
+    fn from(error: RandomError) -> Self {
+        Self::with_source(SessionErrorKind::Random, error)
+    }
+}
+
+/// What fills a buffer with random bytes, in place of the operating system.
+type FillBytes = dyn Fn(&mut [u8]) -> Result<(), BoxError> + Send + Sync;
+
+/// Where tokens and versions come from. Only tests have another than the operating system.
+#[derive(Clone, Default)]
+pub(crate) enum RandomSource {
+    #[default]
+    OperatingSystem,
+    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "tests alone inject one"))]
+    Injected(Arc<FillBytes>),
+}
+
+impl RandomSource {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+        match self {
+            Self::OperatingSystem => {
+                SysRng.try_fill_bytes(bytes).map_err(|error| RandomError(error.into()))
+            }
+            Self::Injected(fill) => fill(bytes).map_err(RandomError),
+        }
+    }
+
+    /// A new token.
+    pub(crate) fn token(&self) -> Result<SessionToken, RandomError> {
+        let mut token = SessionToken([0; TOKEN_BYTES]);
+        self.fill(&mut token.0)?;
+        Ok(token)
+    }
+
+    /// A new version of a record.
+    pub(crate) fn version(&self) -> Result<u64, RandomError> {
+        let mut version = [0; 8];
+        self.fill(&mut version)?;
+        Ok(u64::from_be_bytes(version))
+    }
+}

@@ -1,0 +1,157 @@
+//! A small world for the tests: a layer over a faulty memory store, on a clock that stands still.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, StatusCode, header::COOKIE};
+use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_wristband::{
+    MemoryStore, RejectionResponse, Session, SessionLayer, SessionLayerBuilder, UserId,
+    testing::{self, FaultyStore, Faults, ManualClock, Operation},
+};
+
+pub type App = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// Everything a test needs to hold.
+pub struct World {
+    pub layer: SessionLayer,
+    pub clock: ManualClock,
+    pub store: MemoryStore,
+    pub faults: Faults,
+}
+
+/// A world with the default configuration.
+pub fn world() -> World {
+    world_with(|builder| builder)
+}
+
+/// A world with another configuration.
+pub fn world_with(configure: impl FnOnce(SessionLayerBuilder) -> SessionLayerBuilder) -> World {
+    world_on(MemoryStore::new(), configure)
+}
+
+/// A world on a store that was made before.
+pub fn world_on(
+    store: MemoryStore,
+    configure: impl FnOnce(SessionLayerBuilder) -> SessionLayerBuilder,
+) -> World {
+    let clock = ManualClock::new();
+    let faulty = FaultyStore::new(store.clone());
+    let faults = faulty.faults();
+    let builder = SessionLayer::builder(faulty).clock(clock.clone());
+    let layer = configure(builder).build().expect("a valid configuration");
+    World { layer, clock, store, faults }
+}
+
+impl World {
+    /// The `Cookie` header of a signed-in user.
+    pub async fn signed_in(&self, user: &str) -> HeaderValue {
+        testing::issue(&self.layer, user).await
+    }
+
+    /// How often the store was called.
+    pub fn store_calls(&self) -> usize {
+        self.faults.total_calls()
+    }
+
+    pub fn loads(&self) -> usize {
+        self.faults.calls(Operation::Load)
+    }
+}
+
+/// A service that answers with what `handler` makes of the session.
+pub fn app<R, F, Fut>(layer: &SessionLayer<R>, handler: F) -> App
+where
+    R: RejectionResponse<Body> + Send + Sync + 'static,
+    F: Fn(Session) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Response<Body>> + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Body>| {
+        let session = Session::of(request.extensions()).expect("the layer is there").clone();
+        let answer = handler(session);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    BoxCloneSyncService::new(layer.layer(service))
+}
+
+/// A service that answers 200 with the user's id, or with nothing.
+pub fn who<R>(layer: &SessionLayer<R>) -> App
+where
+    R: RejectionResponse<Body> + Send + Sync + 'static,
+{
+    app(layer, |session| async move { text(session.user_id().map_or_else(String::new, user_text)) })
+}
+
+fn user_text(user: UserId) -> String {
+    user.to_string()
+}
+
+/// A service around any other that counts how often it was called.
+pub fn counted(app: App) -> (App, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let service = service_fn(move |request: Request<Body>| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        app.clone().oneshot(request)
+    });
+    (BoxCloneSyncService::new(service), calls)
+}
+
+/// 200 with a text.
+pub fn text(text: impl Into<String>) -> Response<Body> {
+    Response::new(Body::from(text.into()))
+}
+
+/// An empty response of this status.
+pub fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// A GET request without a cookie.
+pub fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).expect("a request")
+}
+
+/// A GET request with a `Cookie` header.
+pub fn get_with(path: &str, cookie: &HeaderValue) -> Request<Body> {
+    let mut request = get(path);
+    request.headers_mut().insert(COOKIE, cookie.clone());
+    request
+}
+
+/// Sends a request.
+pub async fn send(app: &App, request: Request<Body>) -> Response<Body> {
+    let mut app = app.clone();
+    app.ready().await.expect("infallible").call(request).await.expect("infallible")
+}
+
+/// Sends `GET /` with a cookie.
+pub async fn visit(app: &App, cookie: &HeaderValue) -> Response<Body> {
+    send(app, get_with("/", cookie)).await
+}
+
+/// The body as text.
+pub async fn body(response: Response<Body>) -> String {
+    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// How many `Set-Cookie` headers a response has.
+pub fn cookies_set(response: &Response<Body>) -> usize {
+    response.headers().get_all(http::header::SET_COOKIE).iter().count()
+}
+
+/// Polls a future once, to bring it to where it waits.
+pub fn poll_once<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
+    Pin::new(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
