@@ -17,7 +17,7 @@ use crate::{
     client::Client,
     mount::{Mount, Visit, head_of},
     rejection::{RejectionKind, RejectionResponse},
-    session::{Commit, Head, Lookup, Session},
+    session::{Commit, Head, Lookup, Session, Verdict},
 };
 
 pin_project! {
@@ -128,8 +128,7 @@ where
                             State::Commit { commit, session, response: Some(response) }
                         }
                         None => {
-                            let response = response
-                                .map(|response| this.mount.release(response, session, None));
+                            let response = this.mount.release(response, session, Verdict::Kept);
                             this.state.set(State::Done);
                             return Poll::Ready(response);
                         }
@@ -138,8 +137,8 @@ where
                 StateProj::Commit { commit, session, response } => {
                     let committed = ready!(Pin::new(commit).poll(cx));
                     let response = response.take().expect("there until the commit is done");
-                    let response = response
-                        .map(|response| this.mount.release(response, session, Some(committed)));
+                    let verdict = committed.outcome.verdict;
+                    let response = this.mount.release(response, session, verdict);
                     this.state.set(State::Done);
                     return Poll::Ready(response);
                 }

@@ -12,7 +12,7 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// Browsers cap a cookie's life at 400 days (RFC 6265bis, section 5.5).
-const LONGEST: Duration = Duration::from_secs(400 * DAY);
+pub(crate) const LONGEST_COOKIE_LIFE: Duration = Duration::from_secs(400 * DAY);
 
 /// The touch interval is this part of the idle timeout, unless another is chosen.
 const TOUCHES_PER_IDLE_TIMEOUT: u32 = 20;
@@ -134,7 +134,7 @@ impl Lifetime {
         if self.idle > self.absolute {
             return refuse("the idle timeout is longer than the absolute one");
         }
-        if self.absolute() > LONGEST {
+        if self.absolute() > LONGEST_COOKIE_LIFE {
             return refuse("browsers keep no cookie longer than 400 days");
         }
         if self.touch > 0 && self.touch >= self.idle {

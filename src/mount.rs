@@ -14,7 +14,7 @@ use crate::{
     headers,
     rejection::{Rejection, RejectionKind, RejectionResponse, Unanswered},
     report,
-    session::{Committed, CookieToSend, Head, Session, Standing, Verdict},
+    session::{Closed, CookieToSend, Head, Session, Standing, Verdict},
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -198,28 +198,25 @@ impl<R> Mount<R> {
     }
 
     /// Releases the head: the response as the commit leaves it, with the cookie and the headers about
-    /// caching that go with it.
-    pub(crate) fn release<B>(
+    /// caching that go with it. An error of the service passes unchanged.
+    pub(crate) fn release<B, E>(
         &self,
-        mut response: Response<B>,
+        response: Result<Response<B>, E>,
         session: &Session,
-        committed: Option<Committed>,
-    ) -> Response<B>
+        verdict: Verdict,
+    ) -> Result<Response<B>, E>
     where
         R: RejectionResponse<B>,
     {
-        match committed.map(|committed| committed.outcome.verdict) {
-            None | Some(Verdict::Kept) => {}
-            Some(Verdict::Refused) => {
-                response = self.refuse(RejectionKind::Unauthenticated, session.client());
-            }
-            Some(Verdict::Failed) => {
-                response = self.refuse(RejectionKind::CommitFailed, session.client());
-            }
-        }
-        let closed = session.close();
+        let Closed { cookie, accessed } = session.close();
+        let refuse = |kind| self.refuse(kind, session.client());
+        let mut response = match verdict {
+            Verdict::Kept => response?,
+            Verdict::Refused => response.map(|_| refuse(RejectionKind::Unauthenticated))?,
+            Verdict::Failed => response.map(|_| refuse(RejectionKind::CommitFailed))?,
+        };
         let headers = response.headers_mut();
-        let cookie = match closed.cookie {
+        let cookie = match cookie {
             CookieToSend::Nothing => None,
             CookieToSend::Set(token, term) => Some(self.config.cookie.set(&token, term)),
             CookieToSend::Removal => {
@@ -233,10 +230,10 @@ impl<R> Mount<R> {
             self.append_cookie(headers, cookie);
             headers::forbid_storing(headers);
         }
-        if closed.accessed {
+        if accessed {
             headers::depends_on_cookie(headers);
         }
-        response
+        Ok(response)
     }
 
     /// Beside the handler's own cookies, but instead of one that the handler gave our name: a browser

@@ -13,14 +13,14 @@ use crate::{
     cookie::{self, Presented},
     future::ResponseFuture,
     mount::{Enclosing, Mount},
-    rejection::{RejectionKind, RejectionResponse},
+    rejection::{DefaultRejection, RejectionKind, RejectionResponse},
     session::{Lookup, Standing},
 };
 
 /// A service behind a [`SessionLayer`](crate::SessionLayer).
 ///
 /// Its errors are those of the inner service, unchanged: a refused request is a response.
-pub struct SessionService<S, R> {
+pub struct SessionService<S, R = DefaultRejection> {
     inner: S,
     mount: Arc<Mount<R>>,
 }

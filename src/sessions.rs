@@ -139,16 +139,9 @@ impl Sessions {
     ///
     /// Those of [`Session::save`] and of [`revoke_user`](Self::revoke_user).
     pub async fn revoke_others(&self, session: &Session) -> Result<usize, SessionError> {
-        let committed = session.commit_now().await?;
+        let is_ours_alone = session.save_rotation().await?;
         let Some(user) = session.user_id() else { return Ok(0) };
-        let except = match committed {
-            Some(committed) if committed.outcome.rotation_lost => None,
-            Some(committed) => {
-                committed.into_result()?;
-                session.key()
-            }
-            None => session.key(),
-        };
+        let except = if is_ours_alone { session.key() } else { None };
         self.destroy_user(&user, except).await
     }
 

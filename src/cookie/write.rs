@@ -6,10 +6,7 @@ use http::HeaderValue;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::SessionCookie;
-use crate::{error::ConfigError, token::SessionToken};
-
-/// 400 days: browsers keep no cookie longer (RFC 6265bis, section 5.5).
-const LONGEST_MAX_AGE: u64 = 400 * 24 * 60 * 60;
+use crate::{error::ConfigError, lifetime::LONGEST_COOKIE_LIFE, token::SessionToken};
 
 /// Both: `Max-Age` takes precedence where it is known, but zero was long outside its grammar.
 const EXPIRED: &str = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
@@ -59,5 +56,6 @@ impl CookieWriter {
 
 /// Rounded up: the browser doesn't forget the cookie before the server ends the session.
 fn whole_seconds(age: Duration) -> u64 {
-    age.as_secs().saturating_add(u64::from(age.subsec_nanos() > 0)).min(LONGEST_MAX_AGE)
+    let age = age.min(LONGEST_COOKIE_LIFE);
+    age.as_secs() + u64::from(age.subsec_nanos() > 0)
 }

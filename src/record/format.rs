@@ -1,6 +1,6 @@
 //! How a record is written for stores that keep blobs: JSON, the format's number first.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser, ser::SerializeMap};
 use serde_json::value::RawValue;
@@ -206,7 +206,7 @@ impl<'de> Deserialize<'de> for Fields {
                         return Err(de::Error::custom("a field is there twice"));
                     }
                 }
-                Ok(Fields((!fields.is_empty()).then(|| Arc::new(fields))))
+                Ok(Fields::new(fields))
             }
         }
 

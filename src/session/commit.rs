@@ -44,20 +44,21 @@ pub(crate) struct Committed {
     pub(crate) error: Option<SessionError>,
 }
 
-impl Committed {
-    /// For a caller who waits for the data to be stored.
-    pub(crate) fn into_result(self) -> Result<(), SessionError> {
-        let kind = match (self.outcome.verdict, self.outcome.dropped) {
-            (Verdict::Failed, _) => {
-                let unknown = || SessionError::new(SessionErrorKind::Store(StoreErrorKind::Other));
-                return Err(self.error.unwrap_or_else(unknown));
-            }
+impl Session {
+    /// What a commit came to, for a caller who waits for the data to be stored.
+    pub(super) fn check(&self, committed: Committed) -> Result<(), SessionError> {
+        let Committed { outcome, error } = committed;
+        let kind = match (outcome.verdict, outcome.dropped) {
+            (Verdict::Kept, None) => return Ok(()),
+            (Verdict::Failed, _) => match error {
+                Some(error) => return Err(error),
+                None => SessionErrorKind::Store(StoreErrorKind::Other),
+            },
             (Verdict::Refused, _) | (_, Some(Dropped::Gone)) => SessionErrorKind::Gone,
             (_, Some(Dropped::Superseded)) => SessionErrorKind::Superseded,
             (_, Some(Dropped::Ambiguous)) => SessionErrorKind::Ambiguous,
             (_, Some(Dropped::Full)) => SessionErrorKind::Store(StoreErrorKind::Full),
-            (_, Some(Dropped::Cookieless | Dropped::ServerError)) => SessionErrorKind::HeadSent,
-            (Verdict::Kept, None) => return Ok(()),
+            (_, Some(Dropped::Cookieless | Dropped::ServerError)) => return Err(self.cookieless()),
         };
         Err(SessionError::new(kind))
     }

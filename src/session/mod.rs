@@ -1,37 +1,33 @@
 //! The handle that a request has of its session.
 
 mod commit;
+mod inner;
 mod lookup;
 mod plan;
 mod state;
 mod update;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
-use smol_str::SmolStr;
 
-use self::state::State;
 pub(crate) use self::{
-    commit::{Commit, Committed},
+    commit::Commit,
+    inner::{Closed, CookieToSend},
     lookup::Lookup,
     plan::{Head, Verdict},
     state::Standing,
 };
+use self::{commit::Committed, inner::Inner};
 use crate::{
-    client::Client,
     clock::Timestamp,
-    config::Config,
     error::{MissingLayer, SessionError, SessionErrorKind},
-    field::{CheckedName, FieldName, FieldOf},
+    field::{FieldName, FieldOf},
     lifetime::Lifetime,
     record::{Label, Record, to_json},
     report,
-    token::{Proof, SessionKey, SessionToken},
+    token::SessionKey,
     user::UserId,
 };
 
@@ -79,14 +75,6 @@ pub struct Session {
     inner: Arc<Inner>,
     /// The session of another configuration's mount around this one.
     enclosing: Option<Arc<Session>>,
-}
-
-struct Inner {
-    config: Arc<Config>,
-    client: Client,
-    /// The request brought a cookie of our name, whatever it was worth.
-    presented: bool,
-    state: Mutex<State>,
 }
 
 impl Session {
@@ -288,6 +276,7 @@ impl Session {
     /// [`Sessions::revoke`](crate::Sessions::revoke) ends it).
     /// [`SessionErrorKind::Store`] if the store failed; the session may live on.
     pub async fn log_out(&self) -> Result<(), SessionError> {
+        let _turn = self.turn().await;
         let keys = {
             let state = self.read();
             if state.head_sent {
@@ -328,14 +317,16 @@ impl Session {
     /// [`SessionErrorKind::HeadSent`] if a new session would be needed after the head,
     /// [`SessionErrorKind::Store`], [`SessionErrorKind::Random`]. What could not be stored is dropped.
     pub async fn save(&self) -> Result<(), SessionError> {
+        let _turn = self.turn().await;
         match self.commit_now().await? {
-            Some(committed) => committed.into_result(),
+            Some(committed) => self.check(committed),
             None => Ok(()),
         }
     }
 
-    /// Stores everything that is pending; `None` if there was nothing to store.
-    pub(crate) async fn commit_now(&self) -> Result<Option<Committed>, SessionError> {
+    /// Stores everything that is pending; `None` if there was nothing to store. Whoever calls it has
+    /// the [turn](Self::turn).
+    async fn commit_now(&self) -> Result<Option<Committed>, SessionError> {
         let head = {
             let state = self.usable()?;
             if state.head_sent || self.is_websocket() { Head::Cookieless } else { Head::Open }
@@ -344,6 +335,17 @@ impl Session {
             Some(commit) => Some(commit.await),
             None => None,
         })
+    }
+
+    /// As [`save`](Self::save); but if another holder of the old token was faster in replacing it,
+    /// that is no error, and answered with `false`.
+    pub(crate) async fn save_rotation(&self) -> Result<bool, SessionError> {
+        let _turn = self.turn().await;
+        match self.commit_now().await? {
+            Some(committed) if committed.outcome.rotation_lost => Ok(false),
+            Some(committed) => self.check(committed).map(|()| true),
+            None => Ok(true),
+        }
     }
 
     /// Counts as activity, now: for a busy stream whose requests are long over.
@@ -373,165 +375,6 @@ impl Session {
         let (key, proof, _) = self.live()?;
         let loaded = self.config().ask(|store, now| store.load(key, proof, now)).await?;
         self.refresh(key, loaded)
-    }
-}
-
-/// What the layer needs of a session.
-impl Session {
-    pub(crate) fn new(
-        config: Arc<Config>,
-        client: Client,
-        presented: bool,
-        standing: Standing,
-        enclosing: Option<&Self>,
-    ) -> Self {
-        let state = Mutex::new(State::new(standing));
-        Self {
-            inner: Arc::new(Inner { config, client, presented, state }),
-            enclosing: enclosing.map(|session| Arc::new(session.clone())),
-        }
-    }
-
-    /// This session as a mount inside `enclosing` shows it.
-    pub(crate) fn shown_inside(&self, enclosing: &Self) -> Self {
-        Self { inner: Arc::clone(&self.inner), enclosing: Some(Arc::new(enclosing.clone())) }
-    }
-
-    /// This session and those of the mounts around it.
-    pub(crate) fn chain(&self) -> impl Iterator<Item = &Self> {
-        std::iter::successors(Some(self), |session| session.enclosing.as_deref())
-    }
-
-    pub(crate) fn config(&self) -> &Arc<Config> {
-        &self.inner.config
-    }
-
-    pub(crate) fn client(&self) -> &Client {
-        &self.inner.client
-    }
-
-    /// Notes that the response depends on the session although no handler looked at it.
-    pub(crate) fn mark_accessed(&self) {
-        self.state().accessed = true;
-    }
-
-    /// Whether two handles are of the same session of the same request.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
-    }
-
-    /// Ends the time in which a cookie can be sent, and says what has to be sent.
-    pub(crate) fn close(&self) -> Closed {
-        let mut state = self.state();
-        state.head_sent = true;
-        let cookie = match state.issued.take() {
-            Some(token) => {
-                let left = state.record().map(|record| {
-                    let now = self.config().now();
-                    let left = record.absolute_deadline().saturating_since(now);
-                    (!record.lifetime().ends_with_browser()).then_some(left)
-                });
-                CookieToSend::Set(token, left.flatten())
-            }
-            None if state.logged_out && self.inner.presented => CookieToSend::Removal,
-            None => CookieToSend::Nothing,
-        };
-        Closed { cookie, accessed: state.accessed }
-    }
-
-    /// The state, noting that the response depends on it.
-    fn read(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state();
-        state.accessed = true;
-        state
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock was held can't leave the state half changed in a way that lets
-        // anybody in: it holds wishes and what was read from the store.
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_websocket(&self) -> bool {
-        matches!(self.inner.client, Client::WebSocket)
-    }
-
-    /// The state, while a cookie can still be sent.
-    fn before_head(&self) -> Result<MutexGuard<'_, State>, SessionError> {
-        let state = self.read();
-        if state.head_sent {
-            Err(SessionError::new(SessionErrorKind::HeadSent))
-        } else if self.is_websocket() {
-            Err(SessionError::new(SessionErrorKind::WebSocket))
-        } else {
-            Ok(state)
-        }
-    }
-
-    /// The state, unless the request's cookies leave it without a session to write to.
-    fn usable(&self) -> Result<MutexGuard<'_, State>, SessionError> {
-        let state = self.read();
-        match state.standing {
-            Standing::Superseded => Err(SessionError::new(SessionErrorKind::Superseded)),
-            Standing::Ambiguous(_) => Err(SessionError::new(SessionErrorKind::Ambiguous)),
-            Standing::Vacant | Standing::Live { .. } => Ok(state),
-        }
-    }
-
-    /// The living session: its key, the proof that was shown, and how many logins it has seen.
-    fn live(&self) -> Result<(SessionKey, Proof, u32), SessionError> {
-        match self.usable()?.live() {
-            Some((key, record)) => Ok((key, record.proof(), record.logins())),
-            None => Err(SessionError::new(SessionErrorKind::Gone)),
-        }
-    }
-
-    /// Takes over what the store has of the session now.
-    fn refresh(&self, key: SessionKey, current: Option<Record>) -> Result<(), SessionError> {
-        let mut state = self.read();
-        let is_ours = match (current, state.record_mut(key)) {
-            (Some(current), Some(record)) => record.refresh(current),
-            _ => false,
-        };
-        if is_ours { Ok(()) } else { Err(SessionError::new(SessionErrorKind::Gone)) }
-    }
-
-    /// Refuses a value with which the session's data would exceed its limit.
-    fn check_size(
-        &self,
-        state: &State,
-        name: &CheckedName,
-        json: Option<&SmolStr>,
-    ) -> Result<(), SessionError> {
-        let Some(json) = json else { return Ok(()) };
-        let bytes = |value: &str| name.as_str().len() + value.len();
-        let replaced = state.value(name.as_str()).map_or(0, bytes);
-        if state.data_bytes() - replaced + bytes(json) > self.config().max_data_bytes {
-            return Err(SessionError::new(SessionErrorKind::TooLarge));
-        }
-        Ok(())
-    }
-}
-
-/// What a response has to carry for its session.
-pub(crate) struct Closed {
-    pub(crate) cookie: CookieToSend,
-    pub(crate) accessed: bool,
-}
-
-pub(crate) enum CookieToSend {
-    Nothing,
-    /// This token, for this long; without a term until the browser closes.
-    Set(SessionToken, Option<std::time::Duration>),
-    Removal,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if !state.pending.is_empty() {
-            report::dropped("the last handle of the session was dropped before they were saved");
-        }
     }
 }
 

@@ -3,6 +3,9 @@
 //! A [`Plan`] is made from the [`Situation`] at the end of a request. It names one [`Step`] after the
 //! other, is told each [`Answer`], and comes to one [`Outcome`].
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 /// A taken key is as likely as a broken generator: a few attempts tell them apart.

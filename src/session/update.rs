@@ -64,6 +64,7 @@ impl Session {
             Some(value) => to_json(&value).map(Some),
             None => Ok(None),
         };
+        let _turn = self.turn().await;
         let has_session = self.usable()?.live().is_some();
         let stored = if has_session {
             let attempts = pin!(self.update_stored(&name, &mut apply));
@@ -89,8 +90,10 @@ impl Session {
             state.pending.fields.insert(name, json.clone());
             json
         };
-        self.save().await?;
-        Ok(json)
+        match self.commit_now().await? {
+            Some(committed) => self.check(committed).map(|()| json),
+            None => Ok(json),
+        }
     }
 
     /// Tries to store the change at the version it was made from, until nobody was faster.

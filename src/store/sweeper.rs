@@ -19,6 +19,7 @@ use super::SessionStore;
 use crate::{
     clock::{Clock, SystemClock},
     error::{StoreError, StoreErrorKind},
+    report,
 };
 
 const BATCH: usize = 1000;
@@ -26,13 +27,17 @@ const BATCH: usize = 1000;
 /// The pause after failures is at most the interval times two to the power of this.
 const MAX_DOUBLINGS: u32 = 4;
 
+/// A batch that takes longer than this is given up, so that an answer that never comes doesn't end the
+/// clean-up unnoticed.
+const LONGEST_BATCH: Duration = Duration::from_secs(300);
+
 /// An interval of zero would leave the runtime no time for anything else.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Removes expired sessions from a store in the background: at once, then at every interval.
 ///
-/// It removes them in batches, and lets other tasks run in between. When the store fails or panics it
-/// goes on, after a pause that doubles each time, up to sixteen intervals. It ends when it is dropped,
+/// It removes them in batches, and lets other tasks run in between. When the store fails, panics or
+/// takes more than five minutes for a batch, it goes on, after a pause that doubles each time, up to sixteen intervals. It ends when it is dropped,
 /// unless it is [detached](Self::detach).
 ///
 /// ```
@@ -122,7 +127,10 @@ impl SweeperBuilder {
         loop {
             failures = match self.sweep().await {
                 Ok(()) => 0,
-                Err(_) => failures.saturating_add(1),
+                Err(error) => {
+                    report::store_failed("sweep", &error);
+                    failures.saturating_add(1)
+                }
             };
             time::sleep(self.interval.saturating_mul(1 << failures.min(MAX_DOUBLINGS))).await;
         }
@@ -139,11 +147,14 @@ impl SweeperBuilder {
     /// A panic of the store must not end the clean-up, which nobody would notice.
     async fn sweep_batch(&self) -> Result<usize, StoreError> {
         let mut swept = catch(|| self.store.sweep(self.batch, self.clock.now()))?;
-        poll_fn(|cx| match catch(|| Pin::new(&mut swept).poll(cx)) {
+        let answer = poll_fn(|cx| match catch(|| Pin::new(&mut swept).poll(cx)) {
             Ok(poll) => poll,
             Err(error) => Poll::Ready(Err(error)),
-        })
-        .await
+        });
+        match time::timeout(LONGEST_BATCH, answer).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(StoreError::new(StoreErrorKind::Timeout)),
+        }
     }
 }
 

@@ -148,3 +148,11 @@ async fn it_goes_on_when_it_is_detached() {
     minutes(2).await;
     assert_eq!(store.calls(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_goes_on_after_an_answer_that_never_comes() {
+    let store = Scripted::new(|_| StoreFuture::boxed(std::future::pending()));
+    let _sweeper = Sweeper::spawn(store.clone(), MINUTE);
+    minutes(20).await;
+    assert!(store.calls() > 1, "it waits for ever");
+}

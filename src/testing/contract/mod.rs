@@ -15,10 +15,10 @@
 //! Each check can also be called alone, or be a test of its own by way of [`CHECKS`].
 //!
 //! The checks make their own random keys and users, so the store need be neither empty nor theirs
-//! alone; they leave some sessions behind. Their time starts at the system's and moves ahead by up to
-//! some hours; nothing is swept or created at such a later time. Many start tasks: run them on a tokio
-//! runtime, one of several threads for a store that answers at once, since nothing interleaves
-//! otherwise. A fault of concurrency may take several runs to show.
+//! alone; they leave some sessions behind. Their time starts at the system's. It moves ahead by up to
+//! some hours, but nothing is swept ahead of time. Many start tasks: run them on a tokio runtime, one
+//! of several threads for a store that answers at once, since nothing interleaves otherwise. A fault
+//! of concurrency may take several runs to show.
 //!
 //! What can't be seen through the trait alone is not in the list: a store whose client sends requests
 //! again by itself tests the second half of point 5 with such a client, and

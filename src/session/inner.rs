@@ -1,0 +1,211 @@
+//! What the layer and the other modules of the session need of a handle.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use smol_str::SmolStr;
+
+use super::{
+    Session,
+    state::{Standing, State},
+};
+use crate::{
+    client::Client,
+    config::Config,
+    error::{SessionError, SessionErrorKind},
+    field::CheckedName,
+    record::Record,
+    report,
+    token::{Proof, SessionKey, SessionToken},
+};
+
+/// What all clones of a handle share.
+pub(super) struct Inner {
+    config: Arc<Config>,
+    client: Client,
+    /// The request brought a cookie of our name, whatever it was worth.
+    presented: bool,
+    state: Mutex<State>,
+    /// Held by what waits for the store, so that two clones of an empty handle that save at once make
+    /// one session, not two.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// What the layer needs of a session.
+impl Session {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        client: Client,
+        presented: bool,
+        standing: Standing,
+        enclosing: Option<&Self>,
+    ) -> Self {
+        let state = Mutex::new(State::new(standing));
+        Self {
+            inner: Arc::new(Inner { config, client, presented, state, turn: Default::default() }),
+            enclosing: enclosing.map(|session| Arc::new(session.clone())),
+        }
+    }
+
+    /// This session as a mount inside `enclosing` shows it.
+    pub(crate) fn shown_inside(&self, enclosing: &Self) -> Self {
+        Self { inner: Arc::clone(&self.inner), enclosing: Some(Arc::new(enclosing.clone())) }
+    }
+
+    /// This session and those of the mounts around it.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |session| session.enclosing.as_deref())
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.inner.config
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.inner.client
+    }
+
+    /// Notes that the response depends on the session although no handler looked at it.
+    pub(crate) fn mark_accessed(&self) {
+        self.state().accessed = true;
+    }
+
+    /// Whether two handles are of the same session of the same request.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Ends the time in which a cookie can be sent, and says what has to be sent.
+    pub(crate) fn close(&self) -> Closed {
+        let mut state = self.state();
+        state.head_sent = true;
+        let cookie = match state.issued.take() {
+            Some(token) => {
+                let left = state.record().map(|record| {
+                    let now = self.config().now();
+                    let left = record.absolute_deadline().saturating_since(now);
+                    (!record.lifetime().ends_with_browser()).then_some(left)
+                });
+                CookieToSend::Set(token, left.flatten())
+            }
+            None if state.logged_out && self.inner.presented => CookieToSend::Removal,
+            None => CookieToSend::Nothing,
+        };
+        Closed { cookie, accessed: state.accessed }
+    }
+
+    /// The state, noting that the response depends on it.
+    pub(super) fn read(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.accessed = true;
+        state
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while the lock was held can't leave the state half changed in a way that lets
+        // anybody in: it holds wishes and what was read from the store.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_websocket(&self) -> bool {
+        matches!(self.inner.client, Client::WebSocket)
+    }
+
+    /// The state, while a cookie can still be sent.
+    pub(super) fn before_head(&self) -> Result<MutexGuard<'_, State>, SessionError> {
+        let state = self.read();
+        if state.head_sent {
+            Err(SessionError::new(SessionErrorKind::HeadSent))
+        } else if self.is_websocket() {
+            Err(SessionError::new(SessionErrorKind::WebSocket))
+        } else {
+            Ok(state)
+        }
+    }
+
+    /// The state, unless the request's cookies leave it without a session to write to.
+    pub(super) fn usable(&self) -> Result<MutexGuard<'_, State>, SessionError> {
+        let state = self.read();
+        match state.standing {
+            Standing::Superseded => Err(SessionError::new(SessionErrorKind::Superseded)),
+            Standing::Ambiguous(_) => Err(SessionError::new(SessionErrorKind::Ambiguous)),
+            Standing::Vacant | Standing::Live { .. } => Ok(state),
+        }
+    }
+
+    /// The living session: its key, the proof that was shown, and how many logins it has seen.
+    pub(super) fn live(&self) -> Result<(SessionKey, Proof, u32), SessionError> {
+        match self.usable()?.live() {
+            Some((key, record)) => Ok((key, record.proof(), record.logins())),
+            None => Err(SessionError::new(SessionErrorKind::Gone)),
+        }
+    }
+
+    /// Waits until no clone of this handle is saving.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.inner.turn.lock().await
+    }
+
+    /// The error of a wish that needs a cookie that can't be sent.
+    pub(super) fn cookieless(&self) -> SessionError {
+        SessionError::new(if self.state().head_sent {
+            SessionErrorKind::HeadSent
+        } else {
+            SessionErrorKind::WebSocket
+        })
+    }
+
+    /// Takes over what the store has of the session now.
+    pub(super) fn refresh(
+        &self,
+        key: SessionKey,
+        current: Option<Record>,
+    ) -> Result<(), SessionError> {
+        let mut state = self.read();
+        let is_ours = match (current, state.record_mut(key)) {
+            (Some(current), Some(record)) => record.refresh(current),
+            _ => false,
+        };
+        if is_ours { Ok(()) } else { Err(SessionError::new(SessionErrorKind::Gone)) }
+    }
+
+    /// Refuses a value with which the session's data would exceed its limit.
+    pub(super) fn check_size(
+        &self,
+        state: &State,
+        name: &CheckedName,
+        json: Option<&SmolStr>,
+    ) -> Result<(), SessionError> {
+        let Some(json) = json else { return Ok(()) };
+        let bytes = |value: &str| name.as_str().len() + value.len();
+        let replaced = state.value(name.as_str()).map_or(0, bytes);
+        if state.data_bytes() - replaced + bytes(json) > self.config().max_data_bytes {
+            return Err(SessionError::new(SessionErrorKind::TooLarge));
+        }
+        Ok(())
+    }
+}
+
+/// What a response has to carry for its session.
+pub(crate) struct Closed {
+    pub(crate) cookie: CookieToSend,
+    pub(crate) accessed: bool,
+}
+
+pub(crate) enum CookieToSend {
+    Nothing,
+    /// This token, for this long; without a term until the browser closes.
+    Set(SessionToken, Option<Duration>),
+    Removal,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !state.pending.is_empty() {
+            report::dropped("the last handle of the session was dropped before they were saved");
+        }
+    }
+}
