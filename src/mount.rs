@@ -126,7 +126,12 @@ impl<R> Mount<R> {
     }
 
     pub(crate) fn visit<B>(&self, request: &Request<B>, presented: bool) -> Visit {
-        Visit { client: Client::of(request), access: self.access.of(request), presented }
+        // Any mount around this one has seen the address before routers shortened it.
+        let client = match Session::of(request.extensions()) {
+            Ok(enclosing) => enclosing.client().clone(),
+            Err(_) => Client::of(request),
+        };
+        Visit { client, access: self.access.of(request), presented }
     }
 
     /// Puts the session into the request, if that is let in.

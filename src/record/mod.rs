@@ -3,6 +3,7 @@
 mod change;
 mod fields;
 mod format;
+mod outcome;
 mod summary;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::fmt;
 pub(crate) use self::fields::{Fields, Label, to_json};
 pub use self::{
     change::{Change, ChangeParts, FieldChanges},
+    outcome::{Rotated, Updated},
     summary::SessionSummary,
 };
 use crate::{
@@ -191,6 +193,62 @@ impl Record {
         self.proof = to;
         self.rotated_at = Some(now);
         self.apply(change, now);
+    }
+
+    /// Does to a living record what [`SessionStore::update`](crate::store::SessionStore::update) asks
+    /// for, if it may be done: points 3 to 5 of the contract. Otherwise nothing changes.
+    pub fn update_if(
+        &mut self,
+        change: &Change,
+        logins: u32,
+        expect: Option<u64>,
+        now: Timestamp,
+    ) -> Updated {
+        if self.logins != logins || !self.may_bind(change) {
+            return Updated::Gone;
+        }
+        if expect.is_some_and(|version| version != self.version) {
+            return Updated::Conflict(Some(Box::new(self.clone())));
+        }
+        self.apply(change, now);
+        Updated::Stored
+    }
+
+    /// Does to a living record what [`SessionStore::rotate`](crate::store::SessionStore::rotate) asks
+    /// for, if it may be done: point 6 of the contract. Otherwise nothing changes.
+    pub fn rotate_if(
+        &mut self,
+        from: Proof,
+        to: Proof,
+        change: &Change,
+        now: Timestamp,
+    ) -> Rotated {
+        if self.proof == to {
+            return Rotated::Stored;
+        }
+        if self.proof != from || !self.may_bind(change) {
+            return Rotated::Gone;
+        }
+        self.rotate(to, change, now);
+        Rotated::Stored
+    }
+
+    /// Does to a living record what [`SessionStore::touch`](crate::store::SessionStore::touch) asks
+    /// for, if it may be done: points 3 and 7 of the contract.
+    pub fn touch_if(&mut self, logins: u32, now: Timestamp) -> bool {
+        let is_same = self.logins == logins;
+        if is_same {
+            self.touch(now);
+        }
+        is_same
+    }
+
+    /// A record is bound to one user in its life.
+    fn may_bind(&self, change: &Change) -> bool {
+        match (self.user(), change.parts().user) {
+            (Some(owner), Some(user)) => owner == user,
+            _ => true,
+        }
     }
 
     /// Takes over the contents of a session that this one replaces.

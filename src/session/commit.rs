@@ -191,18 +191,18 @@ impl Commit {
                 answer
             }
             (Ok(answer), None) => answer,
-            (Err(error), _) => match error.kind() {
-                StoreErrorKind::Collision => Answer::Collision,
-                StoreErrorKind::Full => {
-                    self.error = Some(error.into());
-                    Answer::Full
-                }
-                _ => {
+            (Err(error), _) => {
+                let answer = match error.kind() {
+                    StoreErrorKind::Collision => Answer::Collision,
+                    StoreErrorKind::Full => Answer::Full,
+                    _ => Answer::Failed,
+                };
+                if answer == Answer::Failed {
                     report::store_failed("commit", &error);
-                    self.error = Some(error.into());
-                    Answer::Failed
                 }
-            },
+                self.error = Some(error.into());
+                answer
+            }
         })
     }
 

@@ -234,7 +234,10 @@ impl Plan {
                 self.end_others(index + 1)
             }
 
-            (_, Answer::Failed) => self.fail(),
+            // These need neither a new key nor room: a store that says so has failed.
+            (Step::Update | Step::Rotate | Step::Look, Answer::Collision | Answer::Full) => {
+                self.fail()
+            }
 
             (Step::Create | Step::Rotate, Answer::Done) => self.end_others(0),
             (Step::Update, Answer::Done) => self.done(),
@@ -244,14 +247,13 @@ impl Plan {
                 self.collisions += 1;
                 Step::Create
             }
-            (Step::Create, _) => self.fail(),
 
-            (Step::Rotate, _) if self.situation.login => Step::Look,
-            (Step::Rotate, _) => {
+            (Step::Rotate, Answer::Gone) if self.situation.login => Step::Look,
+            (Step::Rotate, Answer::Gone) => {
                 self.outcome.rotation_lost = true;
                 if self.situation.wants_change() { Step::Update } else { self.drop(Dropped::Gone) }
             }
-            (Step::Update, _) => self.drop(Dropped::Gone),
+            (Step::Update, Answer::Gone) => self.drop(Dropped::Gone),
 
             // The credentials have just been checked: a login survives the end of the session it
             // was made on, unless that was ended to keep this very user out.
@@ -259,7 +261,10 @@ impl Plan {
                 self.outcome.verdict = Verdict::Refused;
                 self.drop(Dropped::Gone)
             }
-            (Step::Look, _) => Step::Create,
+            (Step::Look, Answer::Superseded | Answer::Expired | Answer::Revoked) => Step::Create,
+
+            // A failure, or an answer that this step can't have.
+            (Step::Create | Step::Update | Step::Rotate | Step::Look, _) => self.fail(),
         };
     }
 

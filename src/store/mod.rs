@@ -71,7 +71,7 @@ use crate::{clock::Timestamp, user::UserId};
 pub use crate::{
     error::{StoreError, StoreErrorKind},
     field::{FieldName, FieldOf},
-    record::{Change, ChangeParts, FieldChanges, Record, SessionSummary},
+    record::{Change, ChangeParts, FieldChanges, Record, Rotated, SessionSummary, Updated},
     token::{Proof, SessionKey, SessionToken},
 };
 
@@ -153,29 +153,6 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Whether the store can be used: it is reachable, its schema is right, and its clock is within a
     /// second of `now`. The error says what to do.
     fn check(&self, now: Timestamp) -> StoreFuture<()>;
-}
-
-/// What an [`update`](SessionStore::update) did.
-#[derive(Debug)]
-#[allow(clippy::exhaustive_enums, reason = "the layer must handle each")]
-pub enum Updated {
-    /// The delta is stored.
-    Stored,
-    /// There is no such session any more; nothing was written.
-    Gone,
-    /// The record is of another version than was expected; nothing was written. The record as it is
-    /// now, where the store has it at hand.
-    Conflict(Option<Box<Record>>),
-}
-
-/// What a [`rotate`](SessionStore::rotate) did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "the layer must handle each")]
-pub enum Rotated {
-    /// The new proof is the one that lives.
-    Stored,
-    /// There is no such session any more, or its proof is another; nothing was written.
-    Gone,
 }
 
 /// Forwards to the store behind a pointer.

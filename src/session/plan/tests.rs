@@ -77,11 +77,9 @@ const SAFETY: &[Law] = &[
         implies(idle, run.trace.is_empty() && run.outcome == Outcome::KEPT)
     }),
     ("mere activity is one touch, and its failure changes nothing", |run| {
-        let active = run.situation.touch && !run.wants() && run.situation.standing == Standing::Live;
-        implies(
-            active,
-            run.steps().eq([Step::Touch]) && run.outcome == Outcome::KEPT,
-        )
+        let active =
+            run.situation.touch && !run.wants() && run.situation.standing == Standing::Live;
+        implies(active, run.steps().eq([Step::Touch]) && run.outcome == Outcome::KEPT)
     }),
     ("a token that was replaced, or two of them, lead to no store call", |run| {
         implies(!run.has_place(), run.trace.is_empty() && run.outcome.verdict == Verdict::Kept)
@@ -156,10 +154,13 @@ const SAFETY: &[Law] = &[
         let looks = run.count(|step, _| step == Step::Look);
         implies(looks > 0, looks == 1 && run.situation.login && run.rotation_failed())
     }),
-    ("401 comes of a session that was ended while its own user logged in, and of nothing else", |run| {
-        let barred = run.situation.same_user && run.got(Step::Look, Answer::Revoked);
-        Some((run.outcome.verdict == Verdict::Refused) == barred)
-    }),
+    (
+        "401 comes of a session that was ended while its own user logged in, and of nothing else",
+        |run| {
+            let barred = run.situation.same_user && run.got(Step::Look, Answer::Revoked);
+            Some((run.outcome.verdict == Verdict::Refused) == barred)
+        },
+    ),
     ("who is refused gets no session", |run| {
         let refused = run.outcome.verdict == Verdict::Refused;
         implies(refused, !run.has(Step::Create) && run.outcome.dropped == Some(Dropped::Gone))
@@ -182,9 +183,11 @@ const SAFETY: &[Law] = &[
     }),
     ("a write of unknown outcome is not repeated, and nothing follows it", |run| {
         let writes = &run.trace[..run.trace.len().saturating_sub(1)];
-        Some(writes.iter().all(|(step, answer)| {
-            matches!(step, Step::End(_)) || *answer != Answer::Failed
-        }))
+        Some(
+            writes
+                .iter()
+                .all(|(step, answer)| matches!(step, Step::End(_)) || *answer != Answer::Failed),
+        )
     }),
     ("a failure is told", |run| {
         let failed = run.count(|step, answer| step != Step::Touch && answer == Answer::Failed);
@@ -199,13 +202,15 @@ const SAFETY: &[Law] = &[
         implies(run.got(Step::Create, Answer::Full), told)
     }),
     ("a taken key is tried again with another one, three times in all", |run| {
-        let collisions = run.count(|step, answer| (step, answer) == (Step::Create, Answer::Collision));
+        let collisions =
+            run.count(|step, answer| (step, answer) == (Step::Create, Answer::Collision));
         let failed = run.outcome.verdict == Verdict::Failed;
         implies(collisions > 0, collisions < 3 || (collisions == 3 && failed))
     }),
     ("other sessions end only by a login whose own session is stored, each once", |run| {
         let ends = run.ends();
-        let expected = if run.situation.login && run.tokens() == 1 { run.situation.ends } else { 0 };
+        let expected =
+            if run.situation.login && run.tokens() == 1 { run.situation.ends } else { 0 };
         Some(ends.iter().copied().eq(0..expected))
     }),
     ("other sessions end last", |run| {
@@ -225,8 +230,7 @@ const PROGRESS: &[Law] = &[
     }),
     ("503 comes of a failure, of a store too full for a login, of three taken keys", |run| {
         let failed = run.count(|step, answer| step != Step::Touch && answer == Answer::Failed);
-        let taken =
-            run.count(|step, answer| (step, answer) == (Step::Create, Answer::Collision));
+        let taken = run.count(|step, answer| (step, answer) == (Step::Create, Answer::Collision));
         let full = run.got(Step::Create, Answer::Full) && run.situation.login;
         let cause = failed > 0 || full || taken == usize::from(CREATE_ATTEMPTS);
         Some((run.outcome.verdict == Verdict::Failed) == cause)
@@ -236,8 +240,10 @@ const PROGRESS: &[Law] = &[
 /// Something was stored and something else was not, for a reason that is told: another session could
 /// not be ended, the data of a rotation that can't be is stored without it.
 fn excused(run: &Run) -> bool {
-    let end_failed =
-        run.trace.iter().any(|(step, answer)| matches!(step, Step::End(_)) && *answer == Answer::Failed);
+    let end_failed = run
+        .trace
+        .iter()
+        .any(|(step, answer)| matches!(step, Step::End(_)) && *answer == Answer::Failed);
     end_failed || run.outcome.dropped == Some(Dropped::Cookieless)
 }
 
@@ -266,8 +272,7 @@ fn belongs(step: Step, answer: Answer) -> bool {
 
 /// Every situation that a request can leave.
 fn situations() -> impl Iterator<Item = Situation> {
-    let standings =
-        [Standing::Vacant, Standing::Live, Standing::Superseded, Standing::Ambiguous];
+    let standings = [Standing::Vacant, Standing::Live, Standing::Superseded, Standing::Ambiguous];
     let heads = [Head::Open, Head::Cookieless, Head::Failed];
     (0..4 * 3 * 3 * 64_usize).filter_map(move |number| {
         let flag = |bit: usize| number >> bit & 1 == 1;
@@ -300,13 +305,13 @@ fn explore(situation: Situation, possible: fn(Step, Answer) -> bool, check: &mut
         let run = replay(situation, &answers);
         match run {
             Ok(run) => check(&run),
-            Err(step) => open.extend(ANSWERS.into_iter().filter(|answer| possible(step, *answer)).map(
-                |answer| {
+            Err(step) => open.extend(
+                ANSWERS.into_iter().filter(|answer| possible(step, *answer)).map(|answer| {
                     let mut longer = answers.clone();
                     longer.push(answer);
                     longer
-                },
-            )),
+                }),
+            ),
         }
     }
 }

@@ -109,15 +109,11 @@ impl SessionStore for MemoryStore {
         now: Timestamp,
     ) -> StoreFuture<Updated> {
         let updated = self.0.change(key, change.parts().user, None, now, |record| {
-            let Some(record) = record.filter(|record| record.logins == logins) else {
-                return Err(Updated::Gone);
-            };
-            if expect.is_some_and(|version| version != record.version) {
-                return Err(Updated::Conflict(Some(Box::new(record.clone()))));
+            let Some(mut record) = record.cloned() else { return Err(Updated::Gone) };
+            match record.update_if(&change, logins, expect, now) {
+                Updated::Stored => Ok(record),
+                refused => Err(refused),
             }
-            let mut record = record.clone();
-            record.apply(&change, now);
-            Ok(record)
         });
         StoreFuture::ok(updated.err().unwrap_or(Updated::Stored))
     }
@@ -131,28 +127,23 @@ impl SessionStore for MemoryStore {
         cap: Option<usize>,
         now: Timestamp,
     ) -> StoreFuture<Rotated> {
-        let rotated = self.0.change(key, change.parts().user, cap, now, |record| match record {
-            Some(record) if record.proof == to => Err(Rotated::Stored),
-            Some(record) if record.proof == from => {
-                let mut record = record.clone();
-                record.rotate(to, &change, now);
-                Ok(record)
+        let rotated = self.0.change(key, change.parts().user, cap, now, |record| {
+            let Some(mut record) = record.cloned() else { return Err(Rotated::Gone) };
+            let is_repeated = record.proof == to;
+            match record.rotate_if(from, to, &change, now) {
+                Rotated::Stored if !is_repeated => Ok(record),
+                unchanged => Err(unchanged),
             }
-            _ => Err(Rotated::Gone),
         });
         StoreFuture::ok(rotated.err().unwrap_or(Rotated::Stored))
     }
 
     fn touch(&self, key: SessionKey, logins: u32, now: Timestamp) -> StoreFuture<bool> {
         let touched = self.0.change(key, None, None, now, |record| {
-            let Some(record) = record.filter(|record| record.logins == logins) else {
-                return Err(false);
-            };
-            let mut touched = record.clone();
-            touched.touch(now);
-            if touched.last_seen_at == record.last_seen_at { Err(true) } else { Ok(touched) }
+            let Some(mut record) = record.cloned() else { return Err(false) };
+            if record.touch_if(logins, now) { Ok(record) } else { Err(false) }
         });
-        StoreFuture::ok(touched.err().unwrap_or(true))
+        StoreFuture::ok(touched.is_ok())
     }
 
     fn destroy(&self, key: SessionKey, owner: Option<UserId>, now: Timestamp) -> StoreFuture<bool> {

@@ -88,8 +88,8 @@ impl Sessions {
     }
 
     /// Replaces a record by what `change` makes of it, or answers what `change` answers instead. It is
-    /// called again if others are faster, and gets `None` if there is no living record, or one that
-    /// can't be bound to the user `binds` because it is another's.
+    /// called again if others are faster, and gets `None` if there is no living record. `binds` names
+    /// the user that it may bind the record to.
     pub(super) fn change<T>(
         &self,
         key: SessionKey,
@@ -99,12 +99,10 @@ impl Sessions {
         change: impl Fn(Option<&Record>) -> Result<Record, T>,
     ) -> Result<(), T> {
         let mut sessions = binds.map(|user| self.users.lock(user));
-        let may_bind =
-            |record: &Record| binds.is_none() || record.user.is_none() || record.user() == binds;
         let records = self.records.pin();
         let computed = records.compute(key, |entry| {
             let record = entry.map(|(_, record)| record);
-            match change(record.filter(|record| record.is_alive(now) && may_bind(record))) {
+            match change(record.filter(|record| record.is_alive(now))) {
                 Ok(changed) => Operation::Insert(changed),
                 Err(answer) => Operation::Abort(answer),
             }
