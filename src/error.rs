@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt};
 
+use http::StatusCode;
+
 /// Any error of another library, as the source of one of ours.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -122,8 +124,8 @@ impl Error for StoreError {
 
 /// An error of an operation on a [`Session`](crate::Session).
 ///
-/// With the feature `axum` it is a response (503 for an outage, 500 otherwise), so that handlers can
-/// use `?`; its text never reaches the client.
+/// [`status_code`](Self::status_code) says how to answer it. With the feature `axum` it is such a
+/// response, so that handlers can use `?`; its text never reaches the client.
 #[derive(Debug)]
 pub struct SessionError {
     kind: SessionErrorKind,
@@ -160,6 +162,8 @@ pub enum SessionErrorKind {
     HeadSent,
     /// The request is a WebSocket handshake, whose response can't set a cookie.
     WebSocket,
+    /// There is no session layer around the service.
+    MissingLayer,
     /// The operating system's random generator failed; nothing was written.
     Random,
     /// The store failed; the source is the [`StoreError`].
@@ -181,11 +185,20 @@ impl SessionError {
         self.kind
     }
 
-    /// Whether the cause is an outage (of the store or of the random generator), as opposed to the
-    /// caller's own request: such an error is answered with 503.
+    /// Whether the cause is an outage: of the store or of the random generator.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(self.kind, SessionErrorKind::Random | SessionErrorKind::Store(_))
+    }
+
+    /// How to answer the request: 503 for an outage, 500 otherwise.
+    #[must_use]
+    pub fn status_code(&self) -> StatusCode {
+        if self.is_outage() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
@@ -207,6 +220,7 @@ impl fmt::Display for SessionError {
             SessionErrorKind::Conflict => "the session was changed by others too often",
             SessionErrorKind::HeadSent => "the response's head has been sent",
             SessionErrorKind::WebSocket => "a WebSocket handshake can't set a cookie",
+            SessionErrorKind::MissingLayer => "no `SessionLayer` around this service",
             SessionErrorKind::Random => "the random generator failed",
             SessionErrorKind::Store(_) => "the session store failed",
         })
@@ -222,6 +236,12 @@ impl Error for SessionError {
 impl From<StoreError> for SessionError {
     fn from(error: StoreError) -> Self {
         Self::with_source(SessionErrorKind::Store(error.kind()), error)
+    }
+}
+
+impl From<MissingLayer> for SessionError {
+    fn from(error: MissingLayer) -> Self {
+        Self::with_source(SessionErrorKind::MissingLayer, error)
     }
 }
 

@@ -98,12 +98,7 @@ impl IntoResponse for MissingLayer {
 impl IntoResponse for SessionError {
     /// 503 for an outage, 500 otherwise, with an empty body.
     fn into_response(self) -> Response {
-        let status = if self.is_outage() {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::INTERNAL_SERVER_ERROR
-        };
-        (status, Body::empty()).into_response()
+        (self.status_code(), Body::empty()).into_response()
     }
 }
 

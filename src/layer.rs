@@ -37,10 +37,14 @@ use crate::{
 /// # Ok::<(), tower_wristband::ConfigError>(())
 /// ```
 ///
-/// # CORS
+/// # Order
 ///
 /// A `CorsLayer` goes outside: a preflight carries no cookie and would be refused, and a browser shows a
 /// script only a 401 that has CORS headers.
+///
+/// A timeout and a catcher of panics go inside and answer with a server error (5xx): then what the
+/// handler had begun is dropped. A timeout that answers 408 would have it stored; one that is outside
+/// would cut off the commit.
 #[must_use]
 pub struct SessionLayer<R = DefaultRejection> {
     mount: Arc<Mount<R>>,
@@ -92,7 +96,8 @@ impl<R> SessionLayer<R> {
     }
 
     /// A mount that decides by method and address, for hyper and tonic, which have no router to hang a
-    /// layer on.
+    /// layer on. tonic has extensions of its own: there a method finds the session by
+    /// `request.extensions().get::<Session>()`.
     ///
     /// ```
     /// # use tower_wristband::{Access, MemoryStore, SessionLayer};

@@ -159,7 +159,8 @@ impl<'a> Rejection<'a> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't answer a refused request with a body of type `{B}`",
     note = "`DefaultRejection` and `RedirectToLogin` need `{B}: Default`; for another body, use \
-            `.with_rejection(rejection::from_fn(|rejection| rejection.response(body)))`"
+            `.with_rejection(rejection::from_fn(|rejection| rejection.response(body)))`, or put the \
+            layer that changes the body outside the session layer"
 )]
 pub trait RejectionResponse<B> {
     /// The answer.
@@ -171,6 +172,8 @@ pub trait RejectionResponse<B> {
 #[non_exhaustive]
 pub struct DefaultRejection;
 
+// Without this the compiler would name only the missing `Default`, and not what to do.
+#[diagnostic::do_not_recommend]
 impl<B: Default> RejectionResponse<B> for DefaultRejection {
     fn response(&self, rejection: &Rejection<'_>) -> Response<B> {
         rejection.response(B::default())
@@ -251,6 +254,8 @@ impl RedirectToLogin {
     }
 }
 
+// Without this the compiler would name only the missing `Default`, and not what to do.
+#[diagnostic::do_not_recommend]
 impl<B: Default> RejectionResponse<B> for RedirectToLogin {
     fn response(&self, rejection: &Rejection<'_>) -> Response<B> {
         let location = match (rejection.kind, rejection.navigation()) {

@@ -85,7 +85,7 @@ pub(crate) fn corrupt(key: SessionKey, error: &StoreError) {
     event!(ERROR, "session record can't be decoded", %key, ?error);
 }
 
-pub(crate) fn store_failed(operation: &'static str, error: &StoreError) {
+pub(crate) fn store_failed(operation: &'static str, error: &dyn fmt::Debug) {
     event!(ERROR, "session store failed", %operation, ?error);
 }
 

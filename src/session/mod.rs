@@ -44,7 +44,7 @@ use crate::{
 /// use http::{Request, Response, StatusCode};
 /// use tower_wristband::{Session, SessionError};
 ///
-/// async fn log_in(request: Request<String>) -> Result<Response<String>, Box<dyn std::error::Error>> {
+/// async fn log_in(request: Request<String>) -> Result<Response<String>, SessionError> {
 ///     let session = Session::of(request.extensions())?;
 ///     // … the credentials have been checked …
 ///     session.log_in("alice")?;
