@@ -191,13 +191,27 @@ impl SessionError {
         matches!(self.kind, SessionErrorKind::Random | SessionErrorKind::Store(_))
     }
 
-    /// How to answer the request: 503 for an outage, 500 otherwise.
+    /// How to answer the request, where nothing better is known: 503 for an outage, 401 if there is no
+    /// session (any more), 409 if the client should try again, 413 and 400 for what came from it, 500
+    /// for what the program did.
     #[must_use]
     pub fn status_code(&self) -> StatusCode {
-        if self.is_outage() {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::INTERNAL_SERVER_ERROR
+        match self.kind {
+            SessionErrorKind::Random | SessionErrorKind::Store(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            SessionErrorKind::Gone | SessionErrorKind::Ambiguous => StatusCode::UNAUTHORIZED,
+            SessionErrorKind::Superseded | SessionErrorKind::Conflict => StatusCode::CONFLICT,
+            SessionErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            SessionErrorKind::FieldName | SessionErrorKind::UserId | SessionErrorKind::Label => {
+                StatusCode::BAD_REQUEST
+            }
+            SessionErrorKind::Encode
+            | SessionErrorKind::Decode
+            | SessionErrorKind::Lifetime
+            | SessionErrorKind::HeadSent
+            | SessionErrorKind::WebSocket
+            | SessionErrorKind::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

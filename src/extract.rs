@@ -79,11 +79,7 @@ impl IntoResponse for NotSignedIn {
     fn into_response(self) -> Response {
         match self.0 {
             Reason::MissingLayer(missing) => missing.into_response(),
-            Reason::Nobody => {
-                let mut response = StatusCode::UNAUTHORIZED.into_response();
-                response.extensions_mut().insert(Unanswered(RejectionKind::Unauthenticated));
-                response
-            }
+            Reason::Nobody => unauthenticated(),
         }
     }
 }
@@ -96,9 +92,13 @@ impl IntoResponse for MissingLayer {
 }
 
 impl IntoResponse for SessionError {
-    /// 503 for an outage, 500 otherwise, with an empty body.
+    /// Its [status code](Self::status_code) with an empty body. A 401 is answered by the innermost
+    /// session layer, in its way.
     fn into_response(self) -> Response {
-        (self.status_code(), Body::empty()).into_response()
+        match self.status_code() {
+            StatusCode::UNAUTHORIZED => unauthenticated(),
+            status => (status, Body::empty()).into_response(),
+        }
     }
 }
 
@@ -107,4 +107,11 @@ impl IntoResponse for StoreError {
     fn into_response(self) -> Response {
         SessionError::from(self).into_response()
     }
+}
+
+/// A 401 that the innermost session layer answers in its way.
+fn unauthenticated() -> Response {
+    let mut response = StatusCode::UNAUTHORIZED.into_response();
+    response.extensions_mut().insert(Unanswered(RejectionKind::Unauthenticated));
+    response
 }

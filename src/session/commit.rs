@@ -218,6 +218,7 @@ impl Commit {
                     report::logged_in(key, user);
                 }
                 state.standing = Standing::Live { key, record: *record };
+                state.rotation_lost = false;
                 state.issued = Some(token);
             }
             Call::Update(_, change) => {
@@ -250,7 +251,10 @@ impl Commit {
 
     fn finish(&mut self, outcome: Outcome) -> Committed {
         self.finished = true;
-        self.session.state().pending.retire(&self.wanted);
+        let mut state = self.session.state();
+        state.pending.retire(&self.wanted);
+        state.rotation_lost |= outcome.rotation_lost;
+        drop(state);
         match (outcome.dropped, &self.base) {
             (Some(Dropped::Gone), Some((key, _))) => report::gone(*key),
             (Some(reason), _) => report::dropped(reason),

@@ -215,7 +215,8 @@ impl Session {
     }
 
     /// Gives this session another lifetime than the layer's, such as "remember me". The browser gets
-    /// the new term with a new token: this implies [`rotate`](Self::rotate).
+    /// the new term with a new token: this implies [`rotate`](Self::rotate). It stays, also through
+    /// another [login](Self::log_in) on the session, until another is set.
     ///
     /// # Errors
     ///
@@ -337,15 +338,16 @@ impl Session {
         })
     }
 
-    /// As [`save`](Self::save); but if another holder of the old token was faster in replacing it,
-    /// that is no error, and answered with `false`.
+    /// As [`save`](Self::save); but if another holder of the token was faster in replacing it, now or
+    /// in an earlier `save`, that is no error, and answered with `false`.
     pub(crate) async fn save_rotation(&self) -> Result<bool, SessionError> {
         let _turn = self.turn().await;
-        match self.commit_now().await? {
-            Some(committed) if committed.outcome.rotation_lost => Ok(false),
-            Some(committed) => self.check(committed).map(|()| true),
-            None => Ok(true),
+        if let Some(committed) = self.commit_now().await?
+            && !committed.outcome.rotation_lost
+        {
+            self.check(committed)?;
         }
+        Ok(!self.state().rotation_lost)
     }
 
     /// Counts as activity, now: for a busy stream whose requests are long over.

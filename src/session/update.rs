@@ -5,7 +5,10 @@ use std::{pin::pin, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use smol_str::SmolStr;
 
-use tokio::{task::yield_now, time::sleep};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep},
+};
 
 use super::{Session, decode, state::Pending};
 use crate::{
@@ -34,7 +37,8 @@ impl Session {
     /// `change` gets the value, or `None` where there is none, and returns the new one, or `None` to
     /// remove the field; it is called again whenever another request was faster. It starts from this
     /// handle's pending value of the field, if there is one, and that is stored with it. Other pending
-    /// changes stay pending. Where there is no session yet, one is made, with all that is pending.
+    /// changes stay pending. Where there is no session yet, one is made, with all that is pending, if
+    /// there is a value to keep.
     ///
     /// ```
     /// # use tower_wristband::{Session, SessionError};
@@ -103,21 +107,19 @@ impl Session {
         apply: &mut impl FnMut(Option<&str>) -> Result<Option<SmolStr>, SessionError>,
     ) -> Result<Option<SmolStr>, SessionError> {
         let config = self.config();
-        let started = config.now();
+        let started = Instant::now();
         for attempt in 0..MAX_ATTEMPTS {
             let Attempt { key, mut record, consumed, change, json } = self.attempt(name, apply)?;
             let (logins, expect) = (record.logins(), record.version());
             let stored = change.clone();
+            let used_up = UsedUp { session: self, consumed };
             let updated = config
                 .ask(|store, now| store.update(key, stored, logins, Some(expect), now))
                 .await?;
-            let now = config.now();
             match updated {
                 Updated::Stored => {
-                    record.apply(&change, now);
-                    let mut state = self.read();
-                    state.pending.retire(&consumed);
-                    if let Some(current) = state.record_mut(key) {
+                    record.apply(&change, config.now());
+                    if let Some(current) = self.read().record_mut(key) {
                         current.refresh(record);
                     }
                     return Ok(json);
@@ -126,16 +128,22 @@ impl Session {
                     report::gone(key);
                     return Err(SessionError::new(SessionErrorKind::Gone));
                 }
-                Updated::Conflict(_) if now.saturating_since(started) >= config.store_timeout => {
-                    break;
-                }
-                Updated::Conflict(Some(current)) if attempt < ATTEMPTS_WITHOUT_PAUSE => {
-                    self.refresh(key, Some(*current))?;
-                    yield_now().await;
-                }
-                Updated::Conflict(_) => {
-                    sleep(pause(attempt, expect)).await;
-                    self.reload().await?;
+                Updated::Conflict(current) => {
+                    used_up.nothing_was_stored();
+                    let pause = pause(attempt, expect);
+                    if started.elapsed() + pause >= config.store_timeout {
+                        break;
+                    }
+                    match current {
+                        Some(current) if attempt < ATTEMPTS_WITHOUT_PAUSE => {
+                            self.refresh(key, Some(*current))?;
+                            yield_now().await;
+                        }
+                        _ => {
+                            sleep(pause).await;
+                            self.reload().await?;
+                        }
+                    }
                 }
             }
         }
@@ -170,6 +178,26 @@ struct Attempt {
     consumed: Pending,
     change: Change,
     json: Option<SmolStr>,
+}
+
+/// The pending changes that an attempt stores. Whether it succeeds, fails or is cancelled, they are not
+/// stored again: the outcome may be unknown, and they are older than what the attempt made of them.
+struct UsedUp<'a> {
+    session: &'a Session,
+    consumed: Pending,
+}
+
+impl UsedUp<'_> {
+    /// The next attempt starts from them again.
+    fn nothing_was_stored(mut self) {
+        self.consumed = Pending::default();
+    }
+}
+
+impl Drop for UsedUp<'_> {
+    fn drop(&mut self) {
+        self.session.state().pending.retire(&self.consumed);
+    }
 }
 
 /// Grows with the attempts, and differs between those who wait, since versions are random.
