@@ -54,7 +54,8 @@ impl std::ops::Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let millis =
+            duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into());
         Self::from_unix_millis(self.as_unix_millis().saturating_add(millis))
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     client::Client,
     mount::{Mount, Visit, head_of},
     rejection::{RejectionKind, RejectionResponse},
-    session::{Commit, Head, Lookup, Session, Verdict},
+    session::{Commit, Ending, Head, PendingLookup, Session, Verdict},
 };
 
 pin_project! {
@@ -46,7 +46,7 @@ pin_project! {
         S: Service<Request<B>>,
     {
         // The look-up of the session. The service is the one that was ready.
-        Load { lookup: Option<(Lookup, Visit, S, Request<B>)> },
+        Load { lookup: Option<(PendingLookup, Visit, S, Request<B>)> },
         // The service's answer. The mount that did the look-up commits; one nested in it does not.
         Call { #[pin] response: S::Future, session: Session, commits: bool },
         // The commit, with the service's answer to be released after it.
@@ -64,7 +64,7 @@ where
     /// The session has to be waited for.
     pub(crate) fn loading(
         mount: Arc<Mount<R>>,
-        lookup: Lookup,
+        lookup: PendingLookup,
         visit: Visit,
         service: S,
         request: Request<B>,
@@ -122,13 +122,15 @@ where
                         return Poll::Ready(response);
                     }
                     let head = response.as_ref().map_or(Head::Failed, head_of);
-                    match Commit::begin(session, head) {
-                        Some(commit) => {
+                    match session.end(head) {
+                        Ending::Commit(commit) => {
                             let session = session.clone();
                             State::Commit { commit, session, response: Some(response) }
                         }
-                        None => {
-                            let response = this.mount.release(response, session, Verdict::Kept);
+                        Ending::Closed(closed) => {
+                            let client = session.client();
+                            let response =
+                                this.mount.release(response, client, Verdict::Kept, closed);
                             this.state.set(State::Done);
                             return Poll::Ready(response);
                         }
@@ -138,7 +140,8 @@ where
                     let committed = ready!(Pin::new(commit).poll(cx));
                     let response = response.take().expect("there until the commit is done");
                     let verdict = committed.outcome.verdict;
-                    let response = this.mount.release(response, session, verdict);
+                    let (client, closed) = (session.client(), session.close());
+                    let response = this.mount.release(response, client, verdict, closed);
                     this.state.set(State::Done);
                     return Poll::Ready(response);
                 }

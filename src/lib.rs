@@ -13,7 +13,7 @@
 //!
 //! With the feature `axum`, [`Session`] and [`UserId`] are extractors:
 //!
-//! ```no_run
+//! ```
 //! use axum::{Router, response::Redirect, routing::{get, post}};
 //! use tower_wristband::{MemoryStore, Session, SessionError, SessionLayer, UserId};
 //!
@@ -32,18 +32,14 @@
 //!     Ok(Redirect::to("/"))
 //! }
 //!
-//! # #[tokio::main]
-//! # async fn main() -> std::io::Result<()> {
 //! let sessions = SessionLayer::new(MemoryStore::new());
-//! let app = Router::new()
+//! let app: Router = Router::new()
 //!     .route("/dashboard", get(dashboard))
 //!     .route_layer(sessions.clone()) // 401 unless signed in
 //!     .route("/login", post(login))
 //!     .route("/logout", post(logout))
 //!     .layer(sessions.optional()); // everywhere: a session if there is one
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//! axum::serve(listener, app).await
-//! # }
+//! # let _ = app;
 //! ```
 //!
 //! Without a framework, take it from the extensions: [`Session::of`]`(request.extensions())`. The
@@ -156,34 +152,25 @@
 //!     MemoryStore, Page, Session, SessionError, SessionKey, SessionLayer, Sessions, UserId,
 //! };
 //!
-//! async fn devices(
-//!     user: UserId,
-//!     session: Session,
-//!     State(sessions): State<Sessions>,
-//! ) -> Result<String, SessionError> {
+//! type Ours = State<Sessions>;
+//!
+//! async fn devices(user: UserId, session: Session, ours: Ours) -> Result<String, SessionError> {
 //!     let mut page = String::new();
-//!     for device in sessions.list(&user, Page::first(50)).await? {
+//!     for device in ours.list(&user, Page::first(50)).await? {
 //!         let here = if session.key() == Some(device.key()) { " (this one)" } else { "" };
 //!         page += &format!("{}: {}{here}\n", device.key(), device.label().unwrap_or("unknown"));
 //!     }
 //!     Ok(page)
 //! }
 //!
-//! async fn sign_out(
-//!     user: UserId,
-//!     State(sessions): State<Sessions>,
-//!     Path(key): Path<SessionKey>,
-//! ) -> Result<(), SessionError> {
-//!     sessions.revoke(&user, key).await?; // somebody else's key ends nothing
+//! async fn sign_out(user: UserId, ours: Ours, key: Path<SessionKey>) -> Result<(), SessionError> {
+//!     ours.revoke(&user, *key).await?; // somebody else's key ends nothing
 //!     Ok(())
 //! }
 //!
-//! async fn password_changed(
-//!     session: Session,
-//!     State(sessions): State<Sessions>,
-//! ) -> Result<(), SessionError> {
+//! async fn password_changed(session: Session, ours: Ours) -> Result<(), SessionError> {
 //!     session.rotate()?;
-//!     sessions.revoke_others(&session).await?;
+//!     ours.revoke_others(&session).await?;
 //!     Ok(())
 //! }
 //!
@@ -248,23 +235,25 @@
 //! use tower_http::{cors::CorsLayer, csrf::CsrfLayer};
 //! use tower_wristband::{MemoryStore, SessionLayer};
 //!
+//! const APP: &str = "https://app.example.com";
 //! let sessions = SessionLayer::new(MemoryStore::new());
-//! let cors = CorsLayer::new()
-//!     .allow_origin(HeaderValue::from_static("https://app.example.com"))
-//!     .allow_credentials(true);
+//! let cors =
+//!     CorsLayer::new().allow_origin(HeaderValue::from_static(APP)).allow_credentials(true);
 //! let app: Router = Router::new()
 //!     .route("/api/orders", get("…"))
 //!     .route_layer(sessions.clone())
-//!     .layer(CsrfLayer::new())
+//!     .layer(CsrfLayer::new().add_trusted_origin(APP)?)
 //!     .layer(cors); // the last one is the outermost
 //! # let _ = app;
+//! # Ok::<(), tower_http::csrf::ConfigError>(())
 //! ```
 //!
 //! # Cross-site request forgery
 //!
 //! `SameSite=Lax` is not the whole defence: it does not hold between the hosts of one site, nor in old
 //! browsers, and a `GET` that changes something is open to every link. Change things by `POST` and the
-//! like only, and add tower-http's `CsrfLayer`, as above; it needs to be told of origins that may call.
+//! like only, and add tower-http's `CsrfLayer`, as above.
+//!
 //! The default also suits signing in with somebody else's account (OAuth 2, OpenID Connect): with
 //! `SameSite=Strict` the browser comes back from the provider without the cookie, so the state that you
 //! stored is not there.
@@ -338,10 +327,10 @@
 //!   request. A `__Host-` cookie stays with the host that set it, but a token is good wherever its
 //!   *store* is. Give each tenant a layer with a store of its own, or keep the tenant in a field and
 //!   compare it.
-//! - **Proxies.** `forward_cookie(false)` keeps the token from the service behind the layer.
+//! - **Proxies.** [`forward_cookie(false)`](SessionLayerBuilder::forward_cookie) keeps the token from the service behind the layer.
 //! - **Device Bound Session Credentials.** The route that refreshes the cookie is called when the cookie
 //!   is gone, and a 401 ends the binding: mount it with [`SessionLayer::optional`].
-//! - **Breach.** `not_before` in [`SessionLayerBuilder`] ends everybody's older sessions.
+//! - **Breach.** [`SessionLayerBuilder::not_before`] ends everybody's older sessions.
 //!
 //! # Defaults and limits
 //!

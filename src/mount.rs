@@ -9,12 +9,13 @@ use http::{
 
 use crate::{
     client::Client,
+    clock::Timestamp,
     config::Config,
     error::StoreError,
     headers,
     rejection::{Rejection, RejectionKind, RejectionResponse, Unanswered},
     report,
-    session::{Closed, CookieToSend, Head, Session, Standing, Verdict},
+    session::{Arrival, Closed, CookieToSend, Head, Session, Standing, Verdict},
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -91,14 +92,17 @@ pub(crate) struct Mount<R> {
 
 /// What is known of a request before its session is.
 pub(crate) struct Visit {
-    client: Client,
+    arrival: Arrival,
     access: Access,
-    presented: bool,
 }
 
 impl Visit {
+    pub(crate) fn arrived_at(&self) -> Timestamp {
+        self.arrival.at
+    }
+
     pub(crate) fn into_client(self) -> Client {
-        self.client
+        self.arrival.client
     }
 }
 
@@ -131,7 +135,8 @@ impl<R> Mount<R> {
             Ok(enclosing) => enclosing.client().clone(),
             Err(_) => Client::of(request),
         };
-        Visit { client, access: self.access.of(request), presented }
+        let arrival = Arrival { client, presented, at: self.config.now() };
+        Visit { arrival, access: self.access.of(request) }
     }
 
     /// Puts the session into the request, if that is let in.
@@ -145,13 +150,11 @@ impl<R> Mount<R> {
         if !visit.access.admits(&standing) {
             return Err((RejectionKind::Unauthenticated, visit));
         }
-        let Visit { client, access, presented } = visit;
+        let Visit { arrival, access } = visit;
+        let is_guarded = access != Access::Optional;
         let enclosing = request.extensions().get::<Session>();
         let config = Arc::clone(&self.config);
-        let session = Session::new(config, client, presented, standing, enclosing);
-        if access != Access::Optional {
-            session.mark_accessed();
-        }
+        let session = Session::new(config, arrival, standing, is_guarded, enclosing);
         request.extensions_mut().insert(session.clone());
         Ok((request, session))
     }
@@ -207,14 +210,15 @@ impl<R> Mount<R> {
     pub(crate) fn release<B, E>(
         &self,
         response: Result<Response<B>, E>,
-        session: &Session,
+        client: &Client,
         verdict: Verdict,
+        closed: Closed,
     ) -> Result<Response<B>, E>
     where
         R: RejectionResponse<B>,
     {
-        let Closed { cookie, accessed } = session.close();
-        let refuse = |kind| self.refuse(kind, session.client());
+        let Closed { cookie, accessed } = closed;
+        let refuse = |kind| self.refuse(kind, client);
         let mut response = match verdict {
             Verdict::Kept => response?,
             Verdict::Refused => response.map(|_| refuse(RejectionKind::Unauthenticated))?,

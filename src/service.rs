@@ -14,7 +14,7 @@ use crate::{
     future::ResponseFuture,
     mount::{Enclosing, Mount},
     rejection::{DefaultRejection, RejectionKind, RejectionResponse},
-    session::{Lookup, Standing},
+    session::Lookup,
 };
 
 /// A service behind a [`SessionLayer`](crate::SessionLayer).
@@ -77,15 +77,14 @@ where
         let presented =
             cookie::find(request.headers_mut(), config.cookie.name(), config.forward_cookie);
         let visit = mount.visit(&request, !matches!(presented, Presented::Nothing));
-        let lookup = Lookup::start(config, &presented, config.now());
-        let found = match lookup.map_or(Ok(Ok(Standing::Vacant)), Lookup::into_ready) {
-            Ok(found) => found,
-            Err(pending) => {
+        let found = match Lookup::start(config, &presented, visit.arrived_at()) {
+            Lookup::Ready(found) => found,
+            Lookup::Pending(lookup) => {
                 // It is this very service that `poll_ready` has made ready; the clone is not:
                 // https://docs.rs/tower-service/0.3/tower_service/trait.Service.html#be-careful-when-cloning-inner-services
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                return ResponseFuture::loading(mount, pending, visit, ready, request);
+                return ResponseFuture::loading(mount, lookup, visit, ready, request);
             }
         };
         match mount.admit(found, visit, request) {

@@ -23,7 +23,7 @@ pub(crate) enum Presented {
     /// One token, however often.
     One(SessionToken),
     /// Two different tokens.
-    Two(SessionToken, SessionToken),
+    Two([SessionToken; 2]),
     /// More than two different tokens.
     TooMany,
 }
@@ -38,9 +38,9 @@ impl Presented {
             (presented, None) => presented,
             (Self::Nothing | Self::Malformed, Some(token)) => Self::One(token),
             (Self::One(one), Some(token)) if one.is(&token) => Self::One(one),
-            (Self::One(one), Some(token)) => Self::Two(one, token),
-            (Self::Two(one, two), Some(token)) if one.is(&token) || two.is(&token) => {
-                Self::Two(one, two)
+            (Self::One(one), Some(token)) => Self::Two([one, token]),
+            (Self::Two(both), Some(token)) if both.iter().any(|one| one.is(&token)) => {
+                Self::Two(both)
             }
             (Self::Two(..) | Self::TooMany, Some(_)) => Self::TooMany,
         }

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Session,
     plan::{Answer, Dropped, Head, Outcome, Plan, Step, Verdict},
-    state::{Pending, Standing},
+    state::{Pending, Standing, State},
 };
 use crate::{
     clock::Timestamp,
@@ -75,15 +75,12 @@ enum Call {
 }
 
 impl Commit {
-    /// The commit of what is pending now; `None` if there is nothing to do.
-    pub(crate) fn begin(session: &Session, head: Head) -> Option<Self> {
-        let config = session.config();
-        let mut state = session.state();
+    /// The commit of what is pending in the session's state; `None` if there is nothing to do.
+    pub(super) fn begin(session: &Session, state: &mut State, head: Head) -> Option<Self> {
         if state.pending.is_empty() && state.record().is_none() {
             return None;
         }
-        let now = config.now();
-        let plan = Plan::new(state.situation(head, now));
+        let plan = Plan::new(state.situation(head, session.arrived_at()));
         if plan.step() == Step::Done(Outcome::KEPT) {
             state.pending = Pending::default();
             return None;
@@ -93,7 +90,7 @@ impl Commit {
             wanted: state.pending.clone(),
             base: state.live().map(|(key, record)| (key, record.clone())),
             ends: state.ends.clone(),
-            now,
+            now: session.config().now(),
             call: None,
             error: None,
             finished: false,

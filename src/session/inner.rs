@@ -9,10 +9,13 @@ use smol_str::SmolStr;
 
 use super::{
     Session,
+    commit::Commit,
+    plan::Head,
     state::{Standing, State},
 };
 use crate::{
     client::Client,
+    clock::Timestamp,
     config::Config,
     error::{SessionError, SessionErrorKind},
     field::CheckedName,
@@ -21,12 +24,19 @@ use crate::{
     token::{Proof, SessionKey, SessionToken},
 };
 
+/// How the request came.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) client: Client,
+    /// The request brought a cookie of our name, whatever it was worth.
+    pub(crate) presented: bool,
+    pub(crate) at: Timestamp,
+}
+
 /// What all clones of a handle share.
 pub(super) struct Inner {
     config: Arc<Config>,
-    client: Client,
-    /// The request brought a cookie of our name, whatever it was worth.
-    presented: bool,
+    arrival: Arrival,
     state: Mutex<State>,
     /// Held by what waits for the store, so that two clones of an empty handle that save at once make
     /// one session, not two.
@@ -35,16 +45,17 @@ pub(super) struct Inner {
 
 /// What the layer needs of a session.
 impl Session {
+    /// `accessed` says that the response depends on the session even if no handler looks at it.
     pub(crate) fn new(
         config: Arc<Config>,
-        client: Client,
-        presented: bool,
+        arrival: Arrival,
         standing: Standing,
+        accessed: bool,
         enclosing: Option<&Self>,
     ) -> Self {
-        let state = Mutex::new(State::new(standing));
+        let state = Mutex::new(State::new(standing, accessed));
         Self {
-            inner: Arc::new(Inner { config, client, presented, state, turn: Default::default() }),
+            inner: Arc::new(Inner { config, arrival, state, turn: Default::default() }),
             enclosing: enclosing.map(|session| Arc::new(session.clone())),
         }
     }
@@ -64,12 +75,11 @@ impl Session {
     }
 
     pub(crate) fn client(&self) -> &Client {
-        &self.inner.client
+        &self.inner.arrival.client
     }
 
-    /// Notes that the response depends on the session although no handler looked at it.
-    pub(crate) fn mark_accessed(&self) {
-        self.state().accessed = true;
+    pub(super) fn arrived_at(&self) -> Timestamp {
+        self.inner.arrival.at
     }
 
     /// Whether two handles are of the same session of the same request.
@@ -77,23 +87,34 @@ impl Session {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
+    /// The end of the request: commits, or if there is nothing to store, closes.
+    pub(crate) fn end(&self, head: Head) -> Ending {
+        let mut state = self.state();
+        match Commit::begin(self, &mut state, head) {
+            Some(commit) => Ending::Commit(commit),
+            None => Ending::Closed(self.close_state(&mut state)),
+        }
+    }
+
     /// Ends the time in which a cookie can be sent, and says what has to be sent.
     pub(crate) fn close(&self) -> Closed {
-        let mut state = self.state();
+        self.close_state(&mut self.state())
+    }
+
+    fn close_state(&self, state: &mut State) -> Closed {
         state.head_sent = true;
         let cookie = match state.issued.take() {
-            Some(token) => {
-                let left = state.record().map(|record| {
-                    let now = self.config().now();
-                    let left = record.absolute_deadline().saturating_since(now);
-                    (!record.lifetime().ends_with_browser()).then_some(left)
-                });
-                CookieToSend::Set(token, left.flatten())
-            }
-            None if state.logged_out && self.inner.presented => CookieToSend::Removal,
+            Some(token) => CookieToSend::Set(token, self.term(state)),
+            None if state.logged_out && self.inner.arrival.presented => CookieToSend::Removal,
             None => CookieToSend::Nothing,
         };
         Closed { cookie, accessed: state.accessed }
+    }
+
+    /// How long the browser keeps the cookie: what is left of the absolute lifetime.
+    fn term(&self, state: &State) -> Option<Duration> {
+        let record = state.record().filter(|record| !record.lifetime().ends_with_browser())?;
+        Some(record.absolute_deadline().saturating_since(self.config().now()))
     }
 
     /// The state, noting that the response depends on it.
@@ -110,7 +131,7 @@ impl Session {
     }
 
     pub(super) fn is_websocket(&self) -> bool {
-        matches!(self.inner.client, Client::WebSocket)
+        matches!(self.client(), Client::WebSocket)
     }
 
     /// The state, while a cookie can still be sent.
@@ -192,6 +213,13 @@ impl Session {
 pub(crate) struct Closed {
     pub(crate) cookie: CookieToSend,
     pub(crate) accessed: bool,
+}
+
+/// What the end of a request comes to.
+#[allow(clippy::large_enum_variant, reason = "it goes on into the future that carries it out")]
+pub(crate) enum Ending {
+    Commit(Commit),
+    Closed(Closed),
 }
 
 pub(crate) enum CookieToSend {

@@ -23,154 +23,128 @@ use crate::{
 /// How long after a rotation the old token is known as one that raced it.
 const SUPERSEDED_FOR: Duration = Duration::from_secs(60);
 
-/// The look-up of a request's tokens, at most two.
-pub(crate) struct Lookup {
-    now: Timestamp,
-    not_before: Option<Timestamp>,
-    first: Candidate,
-    second: Option<Candidate>,
-}
-
-/// One token and what is known of it.
-struct Candidate {
-    key: SessionKey,
-    proof: Proof,
-    answer: Answer,
-}
-
-enum Answer {
-    Awaited(Within<StoreFuture<Option<Record>>>),
-    There(Result<Found, StoreError>),
-}
-
-/// What a token came to.
-enum Found {
-    Live(Record),
-    Superseded,
-    Unknown,
+/// The look-up of a request's tokens.
+pub(crate) enum Lookup {
+    /// No answer has to be waited for.
+    Ready(Result<Standing, StoreError>),
+    /// At least one has.
+    Pending(PendingLookup),
 }
 
 impl Lookup {
     /// Asks the store for what was presented. Without a well-formed token there is nothing to ask.
-    pub(crate) fn start(config: &Config, presented: &Presented, now: Timestamp) -> Option<Self> {
-        let candidate = |token: &SessionToken| Candidate::ask(config, token, now);
-        let (first, second) = match presented {
-            Presented::Nothing => return None,
+    pub(crate) fn start(config: &Config, presented: &Presented, now: Timestamp) -> Self {
+        let tokens = match presented {
+            Presented::One(token) => std::slice::from_ref(token),
+            Presented::Two(tokens) => {
+                report::duplicate();
+                tokens.as_slice()
+            }
+            Presented::Nothing => &[],
             Presented::Malformed => {
                 report::malformed();
-                return None;
+                &[]
             }
             Presented::TooMany => {
                 report::duplicate();
-                return None;
-            }
-            Presented::One(token) => (candidate(token), None),
-            Presented::Two(first, second) => {
-                report::duplicate();
-                (candidate(first), Some(candidate(second)))
+                &[]
             }
         };
-        Some(Self { now, not_before: config.not_before, first, second })
-    }
-
-    /// The outcome, if no answer has to be waited for; otherwise the look-up back.
-    #[allow(clippy::result_large_err, reason = "it goes on into the future that waits for it")]
-    pub(crate) fn into_ready(self) -> Result<Result<Standing, StoreError>, Self> {
-        let awaited = |candidate: &Candidate| matches!(candidate.answer, Answer::Awaited(_));
-        if awaited(&self.first) || self.second.as_ref().is_some_and(awaited) {
-            return Err(self);
+        let mut found = None;
+        let mut candidates = Vec::new();
+        for token in tokens {
+            match Candidate::ask(config, token, now) {
+                Ok(standing) => found = Some(combine(found, standing)),
+                Err(candidate) => candidates.push(candidate),
+            }
         }
-        Ok(self.conclude())
-    }
-
-    /// A store error comes first, then two live sessions, the one live, a superseded one; the order of
-    /// the cookies plays no part.
-    fn conclude(self) -> Result<Standing, StoreError> {
-        let (key, found) = self.first.conclude()?;
-        let Some(second) = self.second else {
-            return Ok(match found {
-                Found::Live(record) => Standing::Live { key, record },
-                Found::Superseded => Standing::Superseded,
-                Found::Unknown => Standing::Vacant,
-            });
-        };
-        let (second_key, second_found) = second.conclude()?;
-        Ok(match (found, second_found) {
-            (Found::Live(_), Found::Live(_)) => Standing::Ambiguous([key, second_key]),
-            (Found::Live(record), _) => Standing::Live { key, record },
-            (_, Found::Live(record)) => Standing::Live { key: second_key, record },
-            (Found::Superseded, _) | (_, Found::Superseded) => Standing::Superseded,
-            (Found::Unknown, Found::Unknown) => Standing::Vacant,
-        })
+        if candidates.is_empty() {
+            return Self::Ready(found.unwrap_or(Ok(Standing::Vacant)));
+        }
+        Self::Pending(PendingLookup { now, not_before: config.not_before, candidates, found })
     }
 }
 
-impl Future for Lookup {
+/// The answers that have to be waited for, and what those that were there have come to.
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct PendingLookup {
+    now: Timestamp,
+    not_before: Option<Timestamp>,
+    candidates: Vec<Candidate>,
+    found: Option<Result<Standing, StoreError>>,
+}
+
+impl Future for PendingLookup {
     type Output = Result<Standing, StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let (now, not_before) = (this.now, this.not_before);
-        let first_is_there = this.first.poll(now, not_before, cx);
-        let second_is_there =
-            this.second.as_mut().is_none_or(|second| second.poll(now, not_before, cx));
-        if !(first_is_there && second_is_there) {
+        let Self { now, not_before, candidates, found } = &mut *self;
+        candidates.retain_mut(|candidate| match candidate.poll(*now, *not_before, cx) {
+            Poll::Pending => true,
+            Poll::Ready(standing) => {
+                *found = Some(combine(found.take(), standing));
+                false
+            }
+        });
+        if !candidates.is_empty() {
             return Poll::Pending;
         }
-        let taken = Self {
-            now,
-            not_before,
-            first: this.first.take(),
-            second: this.second.as_mut().map(Candidate::take),
-        };
-        Poll::Ready(taken.conclude())
+        Poll::Ready(found.take().expect("a look-up is not polled after it is done"))
     }
 }
 
+/// One token, for whose record the store has been asked.
+struct Candidate {
+    key: SessionKey,
+    proof: Proof,
+    answer: Within<StoreFuture<Option<Record>>>,
+}
+
 impl Candidate {
-    fn ask(config: &Config, token: &SessionToken, now: Timestamp) -> Self {
+    #[allow(clippy::result_large_err, reason = "it is the one that has to be waited for")]
+    fn ask(
+        config: &Config,
+        token: &SessionToken,
+        now: Timestamp,
+    ) -> Result<Result<Standing, StoreError>, Self> {
         let (key, proof) = (token.key(), token.proof());
-        let answer = match config.store.load(key, proof, now).into_ready() {
-            Ok(loaded) => Answer::There(judge(loaded, key, proof, now, config.not_before)),
-            Err(pending) => Answer::Awaited(Within::new(config.store_timeout, pending)),
-        };
-        Self { key, proof, answer }
+        match config.store.load(key, proof, now).into_ready() {
+            Ok(loaded) => Ok(judge(loaded, key, proof, now, config.not_before)),
+            Err(pending) => {
+                Err(Self { key, proof, answer: Within::new(config.store_timeout, pending) })
+            }
+        }
     }
 
-    /// Whether the answer is there.
     fn poll(
         &mut self,
         now: Timestamp,
         not_before: Option<Timestamp>,
         cx: &mut Context<'_>,
-    ) -> bool {
-        if let Answer::Awaited(future) = &mut self.answer {
-            let loaded = match Pin::new(future).poll(cx) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(loaded)) => loaded,
-                Poll::Ready(Err(_elapsed)) => Err(StoreError::new(StoreErrorKind::Timeout)),
-            };
-            self.answer = Answer::There(judge(loaded, self.key, self.proof, now, not_before));
-        }
-        true
+    ) -> Poll<Result<Standing, StoreError>> {
+        Pin::new(&mut self.answer).poll(cx).map(|answer| {
+            let loaded =
+                answer.unwrap_or_else(|_elapsed| Err(StoreError::new(StoreErrorKind::Timeout)));
+            judge(loaded, self.key, self.proof, now, not_before)
+        })
     }
+}
 
-    /// Moves the candidate out of a future that has completed.
-    fn take(&mut self) -> Self {
-        let spent = Answer::There(Ok(Found::Unknown));
-        Self {
-            key: self.key,
-            proof: self.proof,
-            answer: std::mem::replace(&mut self.answer, spent),
+/// What two tokens come to: a store error comes first, then two living sessions, the one that lives, a
+/// superseded one. Their order plays no part.
+fn combine(
+    first: Option<Result<Standing, StoreError>>,
+    second: Result<Standing, StoreError>,
+) -> Result<Standing, StoreError> {
+    let Some(first) = first else { return second };
+    Ok(match (first?, second?) {
+        (Standing::Live { key: first, .. }, Standing::Live { key: second, .. }) => {
+            Standing::Ambiguous([first, second])
         }
-    }
-
-    fn conclude(self) -> Result<(SessionKey, Found), StoreError> {
-        match self.answer {
-            Answer::There(found) => found.map(|found| (self.key, found)),
-            Answer::Awaited(_) => Err(StoreError::new(StoreErrorKind::Other)),
-        }
-    }
+        (live @ Standing::Live { .. }, _) | (_, live @ Standing::Live { .. }) => live,
+        (Standing::Superseded, _) | (_, Standing::Superseded) => Standing::Superseded,
+        (vacant, _) => vacant,
+    })
 }
 
 /// Decides whether the token is the session's own. This is the one place where that happens.
@@ -180,17 +154,17 @@ fn judge(
     proof: Proof,
     now: Timestamp,
     not_before: Option<Timestamp>,
-) -> Result<Found, StoreError> {
+) -> Result<Standing, StoreError> {
     let record = match loaded {
         Ok(Some(record)) => record,
         Ok(None) => {
             report::unknown(key);
-            return Ok(Found::Unknown);
+            return Ok(Standing::Vacant);
         }
         // Refused like a missing one: it can't say whose it is.
         Err(error) if error.kind() == StoreErrorKind::Corrupt => {
             report::corrupt(key, &error);
-            return Ok(Found::Unknown);
+            return Ok(Standing::Vacant);
         }
         Err(error) => {
             report::store_failed("load", &error);
@@ -200,19 +174,19 @@ fn judge(
     // A store returns living records only; a mistake there must not let anybody in.
     if !record.is_alive(now) || not_before.is_some_and(|moment| record.started_at() < moment) {
         report::expired(key);
-        return Ok(Found::Unknown);
+        return Ok(Standing::Vacant);
     }
     // `Proof` compares in constant time.
     if record.proof() == proof {
-        return Ok(Found::Live(record));
+        return Ok(Standing::Live { key, record });
     }
     let raced_a_rotation =
         record.rotated_at().is_some_and(|moment| now.saturating_since(moment) < SUPERSEDED_FOR);
     if raced_a_rotation {
         report::superseded(key);
-        Ok(Found::Superseded)
+        Ok(Standing::Superseded)
     } else {
         report::wrong_secret(key);
-        Ok(Found::Unknown)
+        Ok(Standing::Vacant)
     }
 }

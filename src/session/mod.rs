@@ -14,8 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use self::{
     commit::Commit,
-    inner::{Closed, CookieToSend},
-    lookup::Lookup,
+    inner::{Arrival, Closed, CookieToSend, Ending},
+    lookup::{Lookup, PendingLookup},
     plan::{Head, Verdict},
     state::Standing,
 };
@@ -328,11 +328,13 @@ impl Session {
     /// Stores everything that is pending; `None` if there was nothing to store. Whoever calls it has
     /// the [turn](Self::turn).
     async fn commit_now(&self) -> Result<Option<Committed>, SessionError> {
-        let head = {
-            let state = self.usable()?;
-            if state.head_sent || self.is_websocket() { Head::Cookieless } else { Head::Open }
+        let commit = {
+            let mut state = self.usable()?;
+            let cookieless = state.head_sent || self.is_websocket();
+            let head = if cookieless { Head::Cookieless } else { Head::Open };
+            Commit::begin(self, &mut state, head)
         };
-        Ok(match Commit::begin(self, head) {
+        Ok(match commit {
             Some(commit) => Some(commit.await),
             None => None,
         })

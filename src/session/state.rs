@@ -140,7 +140,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(standing: Standing) -> Self {
+    pub(crate) fn new(standing: Standing, accessed: bool) -> Self {
         Self {
             standing,
             pending: Pending::default(),
@@ -148,7 +148,7 @@ impl State {
             issued: None,
             rotation_lost: false,
             logged_out: false,
-            accessed: false,
+            accessed,
             head_sent: false,
         }
     }

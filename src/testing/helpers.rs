@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     error::SessionError,
     layer::SessionLayer,
-    session::{CookieToSend, Session, Standing},
+    session::{Arrival, CookieToSend, Session, Standing},
     store::MemoryStore,
     user::UserId,
 };
@@ -126,5 +126,6 @@ pub fn cookie_from<B>(response: &Response<B>) -> Option<HeaderValue> {
 }
 
 fn vacant(config: &Arc<Config>) -> Session {
-    Session::new(Arc::clone(config), Client::Other, false, Standing::Vacant, None)
+    let arrival = Arrival { client: Client::Other, presented: false, at: config.now() };
+    Session::new(Arc::clone(config), arrival, Standing::Vacant, false, None)
 }

@@ -32,7 +32,7 @@ fn outcome(presented: &Presented) -> Vec<String> {
         Presented::Nothing => vec!["nothing".to_owned()],
         Presented::Malformed => vec!["malformed".to_owned()],
         Presented::One(one) => vec![one.to_wire().to_string()],
-        Presented::Two(one, two) => vec![one.to_wire().to_string(), two.to_wire().to_string()],
+        Presented::Two(both) => both.iter().map(|token| token.to_wire().to_string()).collect(),
         Presented::TooMany => vec!["too many".to_owned()],
     };
     tokens.sort();
