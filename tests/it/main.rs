@@ -2,8 +2,33 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "modules of one binary")]
 
+mod captured;
+mod recording_store;
 mod support;
 
+mod access_matrix;
+mod caching;
+mod commit_failures;
+mod configuration;
 mod contract;
+mod cookie_properties;
+mod cookies;
+mod cors;
+mod costs;
+mod events;
+mod extractors;
 mod faulty_store;
+mod in_flight;
+mod login;
+mod lost_updates;
+mod mounts;
+mod readiness;
+mod redirects;
+mod refusals;
+mod resurrection;
+mod rotation;
+mod scarcity;
+mod secrets;
+mod session_model;
 mod story;
+mod structure;

@@ -15,7 +15,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header::COOKIE};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_wristband::{
     MemoryStore, RejectionResponse, Session, SessionLayer, SessionLayerBuilder, UserId,
-    testing::{self, FaultyStore, Faults, ManualClock, Operation},
+    testing::{self, Faults, FaultyStore, ManualClock, Operation},
 };
 
 pub type App = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -55,6 +55,24 @@ impl World {
     /// The `Cookie` header of a signed-in user.
     pub async fn signed_in(&self, user: &str) -> HeaderValue {
         testing::issue(&self.layer, user).await
+    }
+
+    /// The `Cookie` header of a visitor whose session belongs to nobody.
+    pub async fn anonymous(&self) -> HeaderValue {
+        let write = app(&self.layer.optional(), |session| async move {
+            session.insert("visits", &1).expect("a field");
+            text("")
+        });
+        testing::cookie_from(&send(&write, get("/")).await).expect("a new session has a cookie")
+    }
+
+    /// Rotates the session, and returns the new `Cookie` header.
+    pub async fn rotate(&self, cookie: &HeaderValue) -> HeaderValue {
+        let rotate = app(&self.layer.optional(), |session| async move {
+            session.rotate().expect("before the head");
+            text("")
+        });
+        testing::cookie_from(&visit(&rotate, cookie).await).expect("a rotation sets the cookie")
     }
 
     /// How often the store was called.
@@ -149,6 +167,28 @@ pub async fn body(response: Response<Body>) -> String {
 /// How many `Set-Cookie` headers a response has.
 pub fn cookies_set(response: &Response<Body>) -> usize {
     response.headers().get_all(http::header::SET_COOKIE).iter().count()
+}
+
+/// The value of a header that may be there once.
+pub fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    let mut values = response.headers().get_all(name).iter();
+    let value = values.next()?;
+    assert!(values.next().is_none(), "more than one {name}");
+    Some(value.to_str().expect("text"))
+}
+
+/// A request with one more header.
+pub fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().append(name, value.parse().expect("a header's value"));
+    request
+}
+
+/// A mount around an application.
+pub fn around<R>(layer: &SessionLayer<R>, inner: App) -> App
+where
+    R: RejectionResponse<Body> + Send + Sync + 'static,
+{
+    BoxCloneSyncService::new(layer.layer(inner))
 }
 
 /// Polls a future once, to bring it to where it waits.

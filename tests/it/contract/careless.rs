@@ -193,10 +193,10 @@ impl SessionStore for Careless {
             Defect::UpdateIgnoresLogins => {
                 logins = peek(&inner, key).map_or(logins, |record| record.logins());
             }
-            Defect::UpdateStopsAtRotation => {
-                if peek(&inner, key).is_some_and(|record| record.rotated_at().is_some()) {
-                    return StoreFuture::ok(Updated::Gone);
-                }
+            Defect::UpdateStopsAtRotation
+                if peek(&inner, key).is_some_and(|record| record.rotated_at().is_some()) =>
+            {
+                return StoreFuture::ok(Updated::Gone);
             }
             Defect::WritesWholeRecords if expect.is_none() => {
                 let Some(mut record) = peek(&inner, key) else { return careful(change) };
