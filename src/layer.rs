@@ -111,7 +111,7 @@ impl<R> SessionLayer<R> {
     /// # Security
     ///
     /// List what is public and demand a login for the rest, so that a forgotten path is refused. The
-    /// path is the one the client sent: neither decoded nor normalized.
+    /// path is neither decoded nor normalized, and inside a router's `nest` it is the shortened one.
     pub fn with_access_by<F>(&self, rule: F) -> Self
     where
         F: Fn(&Method, &Uri) -> Access + Send + Sync + 'static,

@@ -250,7 +250,8 @@ impl<R> Mount<R> {
     fn append_cookie(&self, headers: &mut HeaderMap, cookie: HeaderValue) {
         let name = self.config.cookie.name().as_bytes();
         let is_ours = |value: &HeaderValue| {
-            value.as_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"="))
+            let set = value.as_bytes().split(|&byte| byte == b'=').next();
+            set.is_some_and(|set| set.trim_ascii() == name)
         };
         if headers.get_all(SET_COOKIE).iter().any(is_ours) {
             let others: Vec<_> = headers

@@ -245,8 +245,12 @@ impl RedirectToLogin {
         let location = match local_address(address) {
             Some(next) => {
                 let next = utf8_percent_encode(next, IN_QUERY);
-                let separator = if login.contains('?') { '&' } else { '?' };
-                format!("{login}{separator}next={next}")
+                let (page, fragment) = match login.split_once('#') {
+                    Some((page, fragment)) => (page, format!("#{fragment}")),
+                    None => (&**login, String::new()),
+                };
+                let separator = if page.contains('?') { '&' } else { '?' };
+                format!("{page}{separator}next={next}{fragment}")
             }
             None => login.clone().into_owned(),
         };

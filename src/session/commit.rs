@@ -180,21 +180,21 @@ impl Commit {
             Call::End(future, _) => ready!(poll_store(future, cx)).map(|_was_there| Answer::Done),
         };
         let call = self.call.take();
-        Poll::Ready(match (answer, call) {
-            (Ok(answer), Some(call)) => {
-                if answer == Answer::Done {
+        Poll::Ready(match answer {
+            Ok(answer) => {
+                if let (Answer::Done, Some(call)) = (answer, call) {
                     self.settle(call);
                 }
                 answer
             }
-            (Ok(answer), None) => answer,
-            (Err(error), _) => {
+            Err(error) => {
                 let answer = match error.kind() {
                     StoreErrorKind::Collision => Answer::Collision,
                     StoreErrorKind::Full => Answer::Full,
                     _ => Answer::Failed,
                 };
-                if answer == Answer::Failed {
+                // That a full store takes no visitors is told as a change that was dropped.
+                if answer != Answer::Full || self.wanted.login.is_some() {
                     report::store_failed("commit", &error);
                 }
                 self.error = Some(error.into());

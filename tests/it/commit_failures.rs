@@ -11,8 +11,8 @@ use tower_wristband::{
 };
 
 use crate::{
-    in_flight::{InFlight, stored, worlds},
-    support::{World, body, cookies_set, get, get_with, header, status, text, visit, who, world},
+    in_flight::{InFlight, WISHES, Wish, stored, worlds},
+    support::{body, cookies_set, get, get_with, header, status, text, visit, who, world},
 };
 
 const KINDS: [StoreErrorKind; 6] = [
@@ -23,47 +23,6 @@ const KINDS: [StoreErrorKind; 6] = [
     StoreErrorKind::Full,
     StoreErrorKind::Other,
 ];
-
-/// What a request wants stored.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Wish {
-    NewSession,
-    Login,
-    Field,
-    Rotation,
-    LoginOfVisitor,
-}
-
-const WISHES: [Wish; 5] =
-    [Wish::NewSession, Wish::Login, Wish::Field, Wish::Rotation, Wish::LoginOfVisitor];
-
-impl Wish {
-    fn operation(self) -> Operation {
-        match self {
-            Self::NewSession | Self::Login => Operation::Create,
-            Self::Field => Operation::Update,
-            Self::Rotation | Self::LoginOfVisitor => Operation::Rotate,
-        }
-    }
-
-    /// A request with that wish.
-    async fn request(self, world: &World) -> InFlight {
-        let request = match self {
-            Self::NewSession | Self::Login => InFlight::without_cookie(world).await,
-            Self::Field | Self::Rotation | Self::LoginOfVisitor => {
-                InFlight::with(world, &world.anonymous().await).await
-            }
-        };
-        let session = &request.session;
-        match self {
-            Self::NewSession | Self::Field => session.insert("draft", "text"),
-            Self::Rotation => session.rotate(),
-            Self::Login | Self::LoginOfVisitor => session.log_in("alice"),
-        }
-        .unwrap();
-        request
-    }
-}
 
 /// The handler's response, with headers that must not outlive it.
 fn handlers_response() -> Response<Body> {

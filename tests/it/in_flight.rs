@@ -58,6 +58,11 @@ impl InFlight {
         self.start_answering(response).await.expect("the layer doesn't panic")
     }
 
+    /// Drops the request, with its handler still at work.
+    pub async fn cancel(self) {
+        cancel(self.response).await;
+    }
+
     /// Answers, and leaves the commit under way. The handle is dropped, as it is by a handler that
     /// returns.
     pub fn start_answering(self, response: Response<Body>) -> JoinHandle<Response<Body>> {
@@ -96,6 +101,55 @@ pub const OPERATIONS: [Operation; 8] = [
 /// What the store has under this key, whoever holds the token.
 pub async fn stored(world: &World, key: SessionKey) -> Option<Record> {
     world.store.load(key, Proof::from_bytes([0; 32]), world.clock.now()).await.expect("in memory")
+}
+
+/// What a request wants stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wish {
+    NewSession,
+    Login,
+    Field,
+    Rotation,
+    LoginOfVisitor,
+}
+
+pub const WISHES: [Wish; 5] =
+    [Wish::NewSession, Wish::Login, Wish::Field, Wish::Rotation, Wish::LoginOfVisitor];
+
+impl Wish {
+    /// The store call that it comes to.
+    pub fn operation(self) -> Operation {
+        match self {
+            Self::NewSession | Self::Login => Operation::Create,
+            Self::Field => Operation::Update,
+            Self::Rotation | Self::LoginOfVisitor => Operation::Rotate,
+        }
+    }
+
+    /// A request with that wish.
+    pub async fn request(self, world: &World) -> InFlight {
+        let request = match self {
+            Self::NewSession | Self::Login => InFlight::without_cookie(world).await,
+            Self::Field | Self::Rotation | Self::LoginOfVisitor => {
+                InFlight::with(world, &world.anonymous().await).await
+            }
+        };
+        let session = &request.session;
+        match self {
+            Self::NewSession | Self::Field => session.insert("draft", "text"),
+            Self::Rotation => session.rotate(),
+            Self::Login | Self::LoginOfVisitor => session.log_in("alice"),
+        }
+        .unwrap();
+        request
+    }
+}
+
+/// Drops a task where it waits.
+pub async fn cancel<T>(task: JoinHandle<T>) {
+    task.abort();
+    let result = task.await;
+    assert!(result.is_err_and(|error| error.is_cancelled()), "it was not waiting");
 }
 
 /// What all the tasks come to.

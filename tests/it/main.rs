@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "modules of one binary")]
 
-mod captured;
-mod recording_store;
-mod support;
-
 mod access_matrix;
+mod after_head;
 mod caching;
+mod cancellation;
+mod captured;
 mod commit_failures;
 mod configuration;
 mod contract;
@@ -19,10 +18,13 @@ mod events;
 mod extractors;
 mod faulty_store;
 mod in_flight;
+mod lifetimes;
 mod login;
 mod lost_updates;
 mod mounts;
+mod randomness;
 mod readiness;
+mod recording_store;
 mod redirects;
 mod refusals;
 mod resurrection;
@@ -30,5 +32,6 @@ mod rotation;
 mod scarcity;
 mod secrets;
 mod session_model;
+mod sessions_api;
 mod story;
 mod structure;

@@ -206,6 +206,7 @@ async fn next_is_added_to_the_query_that_the_login_page_has() {
     for (login, expected) in [
         ("/login?lang=de", "/login?lang=de&next=/orders"),
         ("https://id.example/login", "https://id.example/login?next=/orders"),
+        ("/login?lang=de#form", "/login?lang=de&next=/orders#form"),
     ] {
         let layer = world().layer.with_rejection(RedirectToLogin::to(login));
         let response = send(&who(&layer), navigation("/orders")).await;
