@@ -118,8 +118,12 @@ mod sealed {
 /// What names a field: a `&str` or a [`Field`].
 pub trait FieldName: sealed::Name {}
 
-/// What names a field of type `T`: a `&str` (of any type) or a [`Field<T>`].
-pub trait FieldOf<T: ?Sized>: FieldName {}
+/// What names a field that is read as a `T`: a `&str` (of any type) or a [`Field<T>`].
+pub trait FieldOf<T>: FieldName {}
+
+/// What names a field that is written from a `V`: a `&str` (of any type), a [`Field<V>`], or a
+/// `Field<String>` for a `str`.
+pub trait FieldAccepting<V: ?Sized>: FieldName {}
 
 impl sealed::Name for &str {
     fn checked(self) -> Result<CheckedName, SessionError> {
@@ -128,7 +132,8 @@ impl sealed::Name for &str {
 }
 
 impl FieldName for &str {}
-impl<T: ?Sized> FieldOf<T> for &str {}
+impl<T> FieldOf<T> for &str {}
+impl<V: ?Sized> FieldAccepting<V> for &str {}
 
 impl sealed::Name for &String {
     fn checked(self) -> Result<CheckedName, SessionError> {
@@ -137,7 +142,8 @@ impl sealed::Name for &String {
 }
 
 impl FieldName for &String {}
-impl<T: ?Sized> FieldOf<T> for &String {}
+impl<T> FieldOf<T> for &String {}
+impl<V: ?Sized> FieldAccepting<V> for &String {}
 
 impl<T> sealed::Name for Field<T> {
     fn checked(self) -> Result<CheckedName, SessionError> {
@@ -147,3 +153,5 @@ impl<T> sealed::Name for Field<T> {
 
 impl<T> FieldName for Field<T> {}
 impl<T> FieldOf<T> for Field<T> {}
+impl<V> FieldAccepting<V> for Field<V> {}
+impl FieldAccepting<str> for Field<String> {}

@@ -182,6 +182,8 @@ impl<B: Default> RejectionResponse<B> for DefaultRejection {
 
 /// Answers with what a closure returns; the types are inferred, and the body needs no `Default`.
 ///
+/// Where [gRPC calls](Rejection::is_grpc) come in as well, their answer has to have an empty body.
+///
 /// See the [module's example](self).
 pub fn from_fn<F, B>(answer: F) -> FromFn<F, B>
 where

@@ -54,7 +54,8 @@ pub(crate) fn unknown(key: SessionKey) {
     event!(DEBUG, "unknown session token", %key);
 }
 
-/// The key of a living session with a secret that is not, and was not just before, its own.
+/// The key of a living session with a secret that is not, and was not just before, its own: somebody
+/// has seen the key and guesses.
 pub(crate) fn wrong_secret(key: SessionKey) {
     event!(WARN, "wrong secret for a session key", %key);
 }
@@ -68,7 +69,7 @@ pub(crate) fn malformed() {
 }
 
 pub(crate) fn duplicate() {
-    event!(WARN, "request with more than one session cookie");
+    event!(DEBUG, "request with more than one session cookie");
 }
 
 /// The session ended while the request was under way.
@@ -85,7 +86,7 @@ pub(crate) fn corrupt(key: SessionKey, error: &StoreError) {
     event!(ERROR, "session record can't be decoded", %key, ?error);
 }
 
-pub(crate) fn store_failed(operation: &'static str, error: &dyn fmt::Debug) {
+pub(crate) fn store_failed(operation: &'static str, error: &StoreError) {
     event!(ERROR, "session store failed", %operation, ?error);
 }
 

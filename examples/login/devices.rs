@@ -46,7 +46,7 @@ pub(crate) async fn revoke(
     if !sessions.revoke(&user, key).await? {
         return Err(StatusCode::NOT_FOUND.into());
     }
-    session.insert(NOTICE, &"That browser is signed out.".to_owned())?;
+    session.insert(NOTICE, "That browser is signed out.")?;
     Ok(Redirect::to("/sessions"))
 }
 

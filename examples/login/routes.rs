@@ -78,7 +78,6 @@ async fn dashboard(user: UserId, session: Session) -> Result<Page> {
 
 async fn rotate(session: Session) -> Result<Redirect> {
     session.rotate()?;
-    session
-        .insert(NOTICE, &"This session has a new token; the old one is worthless.".to_owned())?;
+    session.insert(NOTICE, "This session has a new token; the old one is worthless.")?;
     Ok(Redirect::to("/dashboard"))
 }

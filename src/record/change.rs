@@ -11,12 +11,12 @@ use smol_str::SmolStr;
 use super::fields::{Label, to_json};
 use crate::{
     error::SessionError,
-    field::{CheckedName, FieldName, FieldOf},
+    field::{CheckedName, FieldAccepting, FieldName},
     lifetime::Lifetime,
     user::UserId,
 };
 
-/// A delta to a [`Record`]: what one request wants changed, field by field.
+/// A delta to a [`Record`](super::Record): what one request wants changed, field by field.
 #[derive(Clone)]
 pub struct Change {
     version: u64,
@@ -118,7 +118,7 @@ impl Change {
     /// [`SessionErrorKind::Encode`](crate::SessionErrorKind::Encode).
     pub fn with_field<T: Serialize + ?Sized>(
         mut self,
-        field: impl FieldOf<T>,
+        field: impl FieldAccepting<T>,
         value: &T,
     ) -> Result<Self, SessionError> {
         self.fields.insert(field.checked()?, Some(to_json(value)?));

@@ -257,13 +257,6 @@ impl Commit {
             (Some(reason), _) => report::dropped(reason),
             (None, _) => {}
         }
-        // That the store has refused a new session is a failure only now that there is no way around.
-        if let (Verdict::Failed, Some(error)) = (outcome.verdict, &self.error)
-            && let SessionErrorKind::Store(StoreErrorKind::Full | StoreErrorKind::Collision) =
-                error.kind()
-        {
-            report::store_failed("commit", error);
-        }
         Committed { outcome, error: self.error.take() }
     }
 }

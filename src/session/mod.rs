@@ -7,7 +7,7 @@ mod plan;
 mod state;
 mod update;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,7 +23,7 @@ use self::{commit::Committed, inner::Inner};
 use crate::{
     clock::Timestamp,
     error::{MissingLayer, SessionError, SessionErrorKind},
-    field::{FieldName, FieldOf},
+    field::{FieldAccepting, FieldName, FieldOf},
     lifetime::Lifetime,
     record::{Label, Record, to_json},
     report,
@@ -107,12 +107,18 @@ impl Session {
         self.read().record().map(Record::created_at)
     }
 
-    /// When the user last logged in: what a step-up check before a sensitive change looks at.
-    ///
-    /// Neither activity nor rotation moves it.
+    /// When the user last logged in. Neither activity nor rotation moves it.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<Timestamp> {
         self.read().record()?.authenticated_at()
+    }
+
+    /// Whether the user has logged in less than `age` ago, by the layer's clock: what to ask before a
+    /// sensitive change (OWASP ASVS 5, 7.5.1).
+    #[must_use]
+    pub fn authenticated_within(&self, age: Duration) -> bool {
+        let now = self.config().now();
+        self.authenticated_at().is_some_and(|login| now.saturating_since(login) < age)
     }
 
     /// When activity was last written to the store.
@@ -149,7 +155,7 @@ impl Session {
     /// nothing changes then. [`SessionErrorKind::Encode`], [`SessionErrorKind::FieldName`].
     pub fn insert<T: Serialize + ?Sized>(
         &self,
-        field: impl FieldOf<T>,
+        field: impl FieldAccepting<T>,
         value: &T,
     ) -> Result<(), SessionError> {
         let name = field.checked()?;

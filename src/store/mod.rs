@@ -70,7 +70,7 @@ use crate::{clock::Timestamp, user::UserId};
 
 pub use crate::{
     error::{StoreError, StoreErrorKind},
-    field::{FieldName, FieldOf},
+    field::{FieldAccepting, FieldName, FieldOf},
     record::{Change, ChangeParts, FieldChanges, Record, Rotated, SessionSummary, Updated},
     token::{Proof, SessionKey, SessionToken},
 };

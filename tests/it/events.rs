@@ -333,7 +333,8 @@ async fn a_failing_store_is_an_error_whatever_it_was_asked() {
 
 #[tokio::test]
 async fn a_login_that_fails_for_want_of_room_or_of_a_free_key_is_told() {
-    for kind in [StoreErrorKind::Full, StoreErrorKind::Collision] {
+    // A taken key is as likely as a broken generator, so each of the three attempts is told.
+    for (kind, attempts) in [(StoreErrorKind::Full, 1), (StoreErrorKind::Collision, 3)] {
         let world = world();
         world.faults.always(Operation::Create, Fault::Error(kind));
         let login = app(&world.layer.optional(), |session| async move {
@@ -344,10 +345,27 @@ async fn a_login_that_fails_for_want_of_room_or_of_a_free_key_is_told() {
         let response = send(&login, get("/")).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         let events = capture.take();
-        let event = only(&events);
-        assert_eq!((event.level, &*event.message), (Level::ERROR, "session store failed"));
-        assert!(event.field("error").unwrap().contains(&format!("{kind:?}")), "{event:?}");
+        assert_eq!(events.len(), attempts, "{events:#?}");
+        for event in events {
+            assert_eq!((event.level, &*event.message), (Level::ERROR, "session store failed"));
+            assert!(event.field("error").unwrap().contains(&format!("{kind:?}")), "{event:?}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_full_store_that_takes_no_visitor_is_a_warning_alone() {
+    let world = world();
+    world.faults.always(Operation::Create, Fault::Error(StoreErrorKind::Full));
+    let browse = app(&world.layer.optional(), |session| async move {
+        session.insert("n", &1).unwrap();
+        text("")
+    });
+    let capture = Capture::start();
+    assert_eq!(send(&browse, get("/")).await.status(), StatusCode::OK);
+    let events = capture.take();
+    let event = only(&events);
+    assert_eq!((event.level, event.field("reason")), (Level::WARN, Some("the store is full")));
 }
 
 #[tokio::test]

@@ -35,3 +35,4 @@ mod session_model;
 mod sessions_api;
 mod story;
 mod structure;
+mod support;

