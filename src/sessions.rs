@@ -132,8 +132,9 @@ impl Sessions {
     /// signed in.
     ///
     /// What is pending on the session is stored first. Call [`Session::rotate`] before it after a
-    /// change of password: if another holder of the old token rotates it first, then this session is
-    /// theirs as well, and ends too.
+    /// change of password: then whoever has a copy of the old token is out as well. If a rotation has
+    /// not come about, because another holder of the old token was faster or the store failed, this
+    /// session may be theirs, and ends too.
     ///
     /// # Errors
     ///

@@ -85,6 +85,8 @@ impl Commit {
             state.pending = Pending::default();
             return None;
         }
+        // Until it has come about, however this commit ends.
+        state.rotation_missed |= state.pending.rotate;
         Some(Self {
             plan,
             wanted: state.pending.clone(),
@@ -215,7 +217,7 @@ impl Commit {
                     report::logged_in(key, user);
                 }
                 state.standing = Standing::Live { key, record: *record };
-                state.rotation_lost = false;
+                state.rotation_missed = false;
                 state.issued = Some(token);
             }
             Call::Update(_, change) => {
@@ -231,6 +233,7 @@ impl Commit {
                 if let Some(record) = state.record_mut(token.key()) {
                     record.rotate(token.proof(), &change, self.now);
                 }
+                state.rotation_missed = false;
                 state.issued = Some(token);
             }
             Call::Touch(_) => {
@@ -248,10 +251,7 @@ impl Commit {
 
     fn finish(&mut self, outcome: Outcome) -> Committed {
         self.finished = true;
-        let mut state = self.session.state();
-        state.pending.retire(&self.wanted);
-        state.rotation_lost |= outcome.rotation_lost;
-        drop(state);
+        self.session.state().pending.retire(&self.wanted);
         match (outcome.dropped, &self.base) {
             (Some(Dropped::Gone), Some((key, _))) => report::gone(*key),
             (Some(reason), _) => report::dropped(reason),

@@ -346,8 +346,8 @@ impl Session {
         })
     }
 
-    /// As [`save`](Self::save); but if another holder of the token was faster in replacing it, now or
-    /// in an earlier `save`, that is no error, and answered with `false`.
+    /// As [`save`](Self::save), and answers whether each rotation that was wished for has come about:
+    /// that another holder of the old token was faster is no error.
     pub(crate) async fn save_rotation(&self) -> Result<bool, SessionError> {
         let _turn = self.turn().await;
         if let Some(committed) = self.commit_now().await?
@@ -355,7 +355,7 @@ impl Session {
         {
             self.check(committed)?;
         }
-        Ok(!self.state().rotation_lost)
+        Ok(!self.state().rotation_missed)
     }
 
     /// Counts as activity, now: for a busy stream whose requests are long over.

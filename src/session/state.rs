@@ -130,8 +130,9 @@ pub(crate) struct State {
     pub(crate) ends: Vec<SessionKey>,
     /// What the client is to be given: a token that is in the store.
     pub(crate) issued: Option<SessionToken>,
-    /// Another holder of the token was faster in replacing it: the session is theirs as well.
-    pub(crate) rotation_lost: bool,
+    /// A rotation was wished for and has not come about: another may hold the token that it was to
+    /// make worthless.
+    pub(crate) rotation_missed: bool,
     /// The session was ended by this request.
     pub(crate) logged_out: bool,
     /// Something was read or written: the response depends on the cookie.
@@ -146,7 +147,7 @@ impl State {
             pending: Pending::default(),
             ends: Vec::new(),
             issued: None,
-            rotation_lost: false,
+            rotation_missed: false,
             logged_out: false,
             accessed,
             head_sent: false,
@@ -227,7 +228,7 @@ impl State {
     pub(crate) fn start_afresh(&mut self) {
         self.standing = Standing::Vacant;
         self.pending = Pending::default();
-        self.rotation_lost = false;
+        self.rotation_missed = false;
     }
 
     pub(crate) fn situation(&self, head: Head, now: Timestamp) -> Situation {

@@ -151,7 +151,7 @@ async fn a_session_ends_after_95_to_100_percent_of_the_idle_timeout_without_a_re
 }
 
 #[tokio::test]
-async fn the_time_a_slow_handler_takes_is_not_counted_as_activity_at_its_end() {
+async fn a_slow_request_is_activity_at_some_time_between_its_arrival_and_its_answer() {
     for world in worlds() {
         let cookie = world.signed_in("alice").await;
         let start = world.clock.now();

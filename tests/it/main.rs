@@ -7,6 +7,7 @@ mod after_head;
 mod caching;
 mod cancellation;
 mod captured;
+mod citations;
 mod commit_failures;
 mod configuration;
 mod contract;

@@ -214,7 +214,7 @@ async fn check_response(
     }
 }
 
-/// Every write at every before, on either store.
+/// Every write, with the event before every step, on either store.
 async fn race_all(event: Event) {
     for write in WRITES {
         for before in STEPS {

@@ -211,6 +211,27 @@ async fn ending_the_others_ends_nothing_if_the_rotation_can_not_be_stored() {
 }
 
 #[tokio::test]
+async fn after_a_rotation_that_failed_ending_the_others_ends_this_session_as_well() {
+    for fault in [
+        Fault::Error(StoreErrorKind::Unavailable),
+        Fault::LostReply(StoreErrorKind::Timeout),
+    ] {
+        for world in worlds() {
+            let here = world.signed_in("alice").await;
+            let request = InFlight::with(&world, &here).await;
+            request.session.rotate().unwrap();
+            world.faults.next(Operation::Rotate, fault.clone());
+            request.session.save().await.unwrap_err();
+            // Whoever has a copy of the token that was to become worthless must not stay in.
+            assert_eq!(world.layer.sessions().revoke_others(&request.session).await.unwrap(), 1);
+            request.finish().await;
+            assert!(!is_signed_in(&world, &here).await);
+            assert!(world.store.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_fails_is_an_error_of_every_call() {
     let world = world();
     let cookie = world.signed_in("alice").await;

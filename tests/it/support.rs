@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     future::Future,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
