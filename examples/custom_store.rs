@@ -61,8 +61,9 @@ impl CustomStore {
     {
         self.with(|rows| {
             let Some(mut record) = living(rows, key, now)? else { return Ok(gone) };
-            let answer = change(&mut record);
-            put(rows, key, &record, cap, now);
+            let (logins, answer) = (record.logins(), change(&mut record));
+            // The cap is for what has bound the session to a user, not for what was refused.
+            put(rows, key, &record, cap.filter(|_| record.logins() > logins), now);
             Ok(answer)
         })
     }
@@ -91,7 +92,7 @@ impl SessionStore for CustomStore {
         expect: Option<u64>,
         now: Time,
     ) -> Answer<Updated> {
-        self.change(key, None, now, Updated::Gone, |it| it.update_if(&change, logins, expect, now))
+        self.change(key, None, now, Updated::Gone, |it| it.update(&change, logins, expect, now))
     }
 
     fn rotate(
@@ -103,11 +104,11 @@ impl SessionStore for CustomStore {
         cap: Option<usize>,
         now: Time,
     ) -> Answer<Rotated> {
-        self.change(key, cap, now, Rotated::Gone, |it| it.rotate_if(from, to, &change, now))
+        self.change(key, cap, now, Rotated::Gone, |it| it.rotate(from, to, &change, now))
     }
 
     fn touch(&self, key: Key, logins: u32, now: Time) -> Answer<bool> {
-        self.change(key, None, now, false, |it| it.touch_if(logins, now))
+        self.change(key, None, now, false, |it| it.touch(logins, now))
     }
 
     fn destroy(&self, key: Key, owner: Option<User>, now: Time) -> Answer<bool> {

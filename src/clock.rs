@@ -1,6 +1,7 @@
 //! Time: the only module that reads a clock.
 
 use std::{
+    fmt,
     num::NonZeroU64,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -16,8 +17,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// let moment = Timestamp::from_unix_millis(1_700_000_000_000);
 /// assert_eq!((moment + Duration::from_secs(1)).as_unix_millis(), 1_700_000_001_000);
 /// assert_eq!(Timestamp::from(SystemTime::from(moment)), moment);
+/// assert_eq!(format!("{moment:?}"), "Timestamp(1700000000000)");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// With serde it is the number of milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // One more than the milliseconds, so that an `Option<Timestamp>` takes no more room.
 pub struct Timestamp(NonZeroU64);
 
@@ -47,6 +51,12 @@ impl Timestamp {
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.as_unix_millis().saturating_sub(earlier.as_unix_millis()))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Timestamp").field(&self.as_unix_millis()).finish()
     }
 }
 

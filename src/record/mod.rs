@@ -156,11 +156,12 @@ impl Record {
     }
 
     /// Moves last-seen forward; never back, and never past the absolute deadline.
-    pub fn touch(&mut self, now: Timestamp) {
+    pub(crate) fn see(&mut self, now: Timestamp) {
         self.last_seen_at = self.last_seen_at.max(now.min(self.absolute_deadline()));
     }
 
-    /// Applies a delta at `now`: what an `update` does to a record that it may change.
+    /// Applies a delta at `now`, to a new record or to one that may be changed in this way. A store
+    /// calls [`update`](Self::update) and [`rotate`](Self::rotate), which look first.
     ///
     /// A write is activity, so it moves last-seen as well.
     pub fn apply(&mut self, change: &Change, now: Timestamp) {
@@ -184,27 +185,26 @@ impl Record {
         for (name, json) in change.fields() {
             self.fields.set(name.clone(), json.clone());
         }
-        self.touch(now);
+        self.see(now);
     }
 
-    /// Replaces the proof and applies a delta at `now`: what a `rotate` does to a record that it may
-    /// change.
-    pub fn rotate(&mut self, to: Proof, change: &Change, now: Timestamp) {
+    /// Replaces the proof and applies a delta at `now`.
+    pub(crate) fn replace_proof(&mut self, to: Proof, change: &Change, now: Timestamp) {
         self.proof = to;
         self.rotated_at = Some(now);
         self.apply(change, now);
     }
 
-    /// Does to a living record what [`SessionStore::update`](crate::store::SessionStore::update) asks
-    /// for, if it may be done: points 3 to 5 of the contract. Otherwise nothing changes.
-    pub fn update_if(
+    /// Does what [`SessionStore::update`](crate::store::SessionStore::update) asks for, if the record is
+    /// alive and it may be done: points 3 to 5 of the contract. Otherwise nothing changes.
+    pub fn update(
         &mut self,
         change: &Change,
         logins: u32,
         expect: Option<u64>,
         now: Timestamp,
     ) -> Updated {
-        if self.logins != logins || !self.may_bind(change) {
+        if !self.is_alive(now) || self.logins != logins || !self.may_bind(change) {
             return Updated::Gone;
         }
         if expect.is_some_and(|version| version != self.version) {
@@ -214,31 +214,28 @@ impl Record {
         Updated::Stored
     }
 
-    /// Does to a living record what [`SessionStore::rotate`](crate::store::SessionStore::rotate) asks
-    /// for, if it may be done: point 6 of the contract. Otherwise nothing changes.
-    pub fn rotate_if(
-        &mut self,
-        from: Proof,
-        to: Proof,
-        change: &Change,
-        now: Timestamp,
-    ) -> Rotated {
+    /// Does what [`SessionStore::rotate`](crate::store::SessionStore::rotate) asks for, if the record is
+    /// alive and it may be done: point 6 of the contract. Otherwise nothing changes.
+    pub fn rotate(&mut self, from: Proof, to: Proof, change: &Change, now: Timestamp) -> Rotated {
+        if !self.is_alive(now) {
+            return Rotated::Gone;
+        }
         if self.proof == to {
             return Rotated::Stored;
         }
         if self.proof != from || !self.may_bind(change) {
             return Rotated::Gone;
         }
-        self.rotate(to, change, now);
+        self.replace_proof(to, change, now);
         Rotated::Stored
     }
 
-    /// Does to a living record what [`SessionStore::touch`](crate::store::SessionStore::touch) asks
-    /// for, if it may be done: points 3 and 7 of the contract.
-    pub fn touch_if(&mut self, logins: u32, now: Timestamp) -> bool {
-        let is_same = self.logins == logins;
+    /// Does what [`SessionStore::touch`](crate::store::SessionStore::touch) asks for, if the record is
+    /// alive and it may be done: points 3 and 7 of the contract. Answers whether it is.
+    pub fn touch(&mut self, logins: u32, now: Timestamp) -> bool {
+        let is_same = self.is_alive(now) && self.logins == logins;
         if is_same {
-            self.touch(now);
+            self.see(now);
         }
         is_same
     }

@@ -231,14 +231,14 @@ impl Commit {
                     None => report::rotated(token.key()),
                 }
                 if let Some(record) = state.record_mut(token.key()) {
-                    record.rotate(token.proof(), &change, self.now);
+                    record.replace_proof(token.proof(), &change, self.now);
                 }
                 state.rotation_missed = false;
                 state.issued = Some(token);
             }
             Call::Touch(_) => {
                 if let Some(record) = key.and_then(|key| state.record_mut(key)) {
-                    record.touch(self.now);
+                    record.see(self.now);
                 }
             }
             Call::End(_, key) => {

@@ -370,7 +370,7 @@ impl Session {
             return Err(SessionError::new(SessionErrorKind::Gone));
         }
         if let Some(record) = self.read().record_mut(key) {
-            record.touch(config.now());
+            record.see(config.now());
         }
         Ok(())
     }

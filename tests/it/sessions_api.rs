@@ -212,10 +212,9 @@ async fn ending_the_others_ends_nothing_if_the_rotation_can_not_be_stored() {
 
 #[tokio::test]
 async fn after_a_rotation_that_failed_ending_the_others_ends_this_session_as_well() {
-    for fault in [
-        Fault::Error(StoreErrorKind::Unavailable),
-        Fault::LostReply(StoreErrorKind::Timeout),
-    ] {
+    for fault in
+        [Fault::Error(StoreErrorKind::Unavailable), Fault::LostReply(StoreErrorKind::Timeout)]
+    {
         for world in worlds() {
             let here = world.signed_in("alice").await;
             let request = InFlight::with(&world, &here).await;

@@ -27,7 +27,7 @@ fn record() -> Record {
         .and_then(|change| change.with_field("$x.y\"z", &raw(r#""\u0000""#)))
         .and_then(|change| change.with_field("cart", &raw("[-0,1e2]")))
         .expect("a change");
-    record.rotate(Proof::from_bytes([9; 32]), &change, at(1_700_000_002_000));
+    record.replace_proof(Proof::from_bytes([9; 32]), &change, at(1_700_000_002_000));
     record
 }
 
@@ -150,7 +150,7 @@ fn any_record() -> impl Strategy<Value = Record> {
             }
             let mut record = Record::new(proof, lifetime, now);
             if rotates {
-                record.rotate(proof, &change, now + Duration::from_secs(1));
+                record.replace_proof(proof, &change, now + Duration::from_secs(1));
             } else {
                 record.apply(&change, now);
             }

@@ -110,7 +110,7 @@ impl SessionStore for MemoryStore {
     ) -> StoreFuture<Updated> {
         let updated = self.0.change(key, change.parts().user, None, now, |record| {
             let Some(mut record) = record.cloned() else { return Err(Updated::Gone) };
-            match record.update_if(&change, logins, expect, now) {
+            match record.update(&change, logins, expect, now) {
                 Updated::Stored => Ok(record),
                 refused => Err(refused),
             }
@@ -130,7 +130,7 @@ impl SessionStore for MemoryStore {
         let rotated = self.0.change(key, change.parts().user, cap, now, |record| {
             let Some(mut record) = record.cloned() else { return Err(Rotated::Gone) };
             let is_repeated = record.proof == to;
-            match record.rotate_if(from, to, &change, now) {
+            match record.rotate(from, to, &change, now) {
                 Rotated::Stored if !is_repeated => Ok(record),
                 unchanged => Err(unchanged),
             }
@@ -141,7 +141,7 @@ impl SessionStore for MemoryStore {
     fn touch(&self, key: SessionKey, logins: u32, now: Timestamp) -> StoreFuture<bool> {
         let touched = self.0.change(key, None, None, now, |record| {
             let Some(mut record) = record.cloned() else { return Err(false) };
-            if record.touch_if(logins, now) { Ok(record) } else { Err(false) }
+            if record.touch(logins, now) { Ok(record) } else { Err(false) }
         });
         StoreFuture::ok(touched.is_ok())
     }

@@ -138,7 +138,7 @@ impl Bench {
         now: Timestamp,
     ) -> Outcome {
         let (from, to) = (known.record.proof(), proof()?);
-        known.record.rotate(to, &change, now);
+        known.record.replace_proof(to, &change, now);
         let rotated = self.store.rotate(known.key, from, to, change, cap, now).await?;
         ensure!(rotated == Rotated::Stored, "`rotate` of a living session: {rotated:?}");
         Ok(())
@@ -146,7 +146,7 @@ impl Bench {
 
     /// A touch that must succeed.
     pub(super) async fn touch(&self, known: &mut Known, now: Timestamp) -> Outcome {
-        known.record.touch(now);
+        known.record.see(now);
         let alive = self.store.touch(known.key, known.record.logins(), now).await?;
         ensure!(alive, "`touch` of a living session answered that it has ended");
         Ok(())

@@ -69,7 +69,7 @@ pub(super) async fn a_dropped_write_is_done_or_not(bench: Bench) -> Outcome {
 
         let before = bench.anonymous().await?;
         let mut after = before.record.clone();
-        after.touch(later);
+        after.see(later);
         give_up(bench.store.touch(before.key, logins, later), polls).await;
         is_one_of(&bench, &before, &after).await?;
 
@@ -77,7 +77,7 @@ pub(super) async fn a_dropped_write_is_done_or_not(bench: Bench) -> Outcome {
         let (from, to) = (before.record.proof(), proof()?);
         let delta = change()?.with_user(user.clone()).with_field("a", &1)?;
         let mut after = before.record.clone();
-        after.rotate(to, &delta, later);
+        after.replace_proof(to, &delta, later);
         give_up(bench.store.rotate(before.key, from, to, delta, Some(2), later), polls).await;
         if is_one_of(&bench, &before, &after).await? {
             ensure!(is_listed(&bench, &user, &before).await?, "the session isn't in the index");

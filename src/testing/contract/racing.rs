@@ -153,7 +153,7 @@ pub(super) async fn one_of_many_rotations_wins(bench: Bench) -> Outcome {
             async move {
                 let (from, to) = (known.record.proof(), proof()?);
                 let delta = change()?.with_field("racer", &racer)?;
-                known.record.rotate(to, &delta, bench.now);
+                known.record.replace_proof(to, &delta, bench.now);
                 let rotated =
                     bench.store.rotate(known.key, from, to, delta, None, bench.now).await?;
                 Ok((rotated == Rotated::Stored).then_some(known))

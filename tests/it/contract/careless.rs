@@ -286,7 +286,7 @@ impl SessionStore for Careless {
         let is_regular = before.as_ref().is_some_and(|record| record.proof() == from);
         match (self.defect, before) {
             (Defect::RotatesByDeleteAndCreate, Some(mut record)) if is_regular => {
-                record.rotate(to, &change, now);
+                record.rotate(record.proof(), to, &change, now);
                 return StoreFuture::boxed(async move {
                     inner.destroy(key, None, now).await?;
                     tokio::task::yield_now().await;
@@ -296,7 +296,7 @@ impl SessionStore for Careless {
             }
             (Defect::RotatesFromAnyProof, Some(record)) => from = record.proof(),
             (Defect::RepeatsRotations, Some(mut record)) if record.proof() == to => {
-                record.rotate(to, &change, now);
+                record.rotate(record.proof(), to, &change, now);
                 poke(&inner, key, &record);
             }
             (Defect::RotationRestartsLifetime, Some(record)) if is_regular => {
@@ -306,7 +306,7 @@ impl SessionStore for Careless {
                 }
             }
             (Defect::BindsAnotherUser, Some(mut record)) if is_regular => {
-                record.rotate(to, &change, now);
+                record.rotate(record.proof(), to, &change, now);
                 poke(&inner, key, &record);
                 cap = cap.filter(|_| change.parts().user.is_some());
                 if let (Some(cap), Some(user)) = (cap, record.user().cloned()) {
@@ -331,7 +331,7 @@ impl SessionStore for Careless {
                     let plain = Change::new(change.parts().version);
                     inner.rotate(key, from, to, plain, None, now).await?;
                     tokio::task::yield_now().await;
-                    record.rotate(to, &change, now);
+                    record.rotate(record.proof(), to, &change, now);
                     poke(&inner, key, &record);
                     if let (Some(cap), Some(user)) = (cap, record.user().cloned()) {
                         inner.destroy_user(user, Some(key), cap - 1, now).await?;
