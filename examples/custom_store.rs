@@ -1,7 +1,7 @@
 //! A session store of one's own in about 100 lines, and the proof that it keeps the contract.
 //!
-//! It changes encoded records under a lock. In a database, a transaction or a compare-and-swap takes the
-//! lock's place, and a method returns `StoreFuture::boxed(async move { … })`.
+//! It changes encoded records under a lock. In a database, a transaction or a compare-and-swap
+//! takes the lock's place, and a method returns `StoreFuture::boxed(async move { … })`.
 //!
 //! `cargo run --example custom_store`
 
@@ -11,7 +11,7 @@ use tower_wristband::{
     Timestamp as Time, UserId as User,
     store::{
         Change, Proof, Record, Rotated, SessionKey as Key, SessionStore, SessionSummary as Summary,
-        StoreError, StoreErrorKind, StoreFuture as Answer, Updated,
+        StoreError, StoreErrorKind, StoreFuture as Reply, Updated,
     },
     testing::contract,
 };
@@ -27,19 +27,20 @@ fn living(rows: &Rows, key: Key, now: Time) -> Result<Option<Record>, StoreError
     Ok(record.filter(|record| record.is_alive(now)))
 }
 
-/// The user's living sessions in the order of their keys. One that can't be decoded is skipped.
-fn sessions(rows: &Rows, user: &User, now: Time) -> impl Iterator<Item = Summary> {
-    let theirs = rows.iter().filter(|(_, (owner, _))| owner.as_ref() == Some(user));
-    theirs.filter_map(move |(key, _)| Some(living(rows, *key, now).ok()??.summary(*key)))
+/// The keys of all the user's sessions, in their order.
+fn keys(rows: &Rows, user: &User) -> impl Iterator<Item = Key> {
+    rows.iter().filter(|(_, (owner, _))| owner.as_ref() == Some(user)).map(|(key, _)| *key)
 }
 
-/// Ends the user's oldest sessions but one, until so many others are left.
+/// Ends the user's oldest sessions but one, until so many others are left. First come those that have
+/// no start: they have expired, or can't be decoded.
 fn end_oldest(rows: &mut Rows, user: &User, but: Option<Key>, keep: usize, now: Time) -> usize {
-    let mut ending: Vec<_> = sessions(rows, user, now).collect();
-    ending.retain(|session| Some(session.key()) != but);
-    ending.sort_by_key(|session| (session.authenticated_at(), session.key()));
+    let start = |key| Some(living(rows, key, now).ok()??.started_at());
+    let others = keys(rows, user).filter(|key| Some(*key) != but);
+    let mut ending: Vec<_> = others.map(|key| (start(key), key)).collect();
+    ending.sort();
     ending.truncate(ending.len().saturating_sub(keep));
-    ending.iter().filter_map(|session| rows.remove(&session.key())).count()
+    ending.iter().filter(|(start, key)| rows.remove(key).is_some() && start.is_some()).count()
 }
 
 fn put(rows: &mut Rows, key: Key, record: &Record, cap: Option<usize>, now: Time) {
@@ -50,12 +51,12 @@ fn put(rows: &mut Rows, key: Key, record: &Record, cap: Option<usize>, now: Time
 }
 
 impl CustomStore {
-    fn with<T>(&self, run: impl FnOnce(&mut Rows) -> Result<T, StoreError>) -> Answer<T> {
-        Answer::ready(run(&mut self.0.lock().expect("nothing panics under the lock")))
+    fn with<T>(&self, run: impl FnOnce(&mut Rows) -> Result<T, StoreError>) -> Reply<T> {
+        Reply::ready(run(&mut self.0.lock().expect("nothing panics under the lock")))
     }
 
     /// Changes a living record. The record knows what the contract allows.
-    fn change<T, F>(&self, key: Key, cap: Option<usize>, now: Time, gone: T, change: F) -> Answer<T>
+    fn change<T, F>(&self, key: Key, cap: Option<usize>, now: Time, gone: T, change: F) -> Reply<T>
     where
         F: FnOnce(&mut Record) -> T,
     {
@@ -70,11 +71,11 @@ impl CustomStore {
 }
 
 impl SessionStore for CustomStore {
-    fn load(&self, key: Key, _: Proof, now: Time) -> Answer<Option<Record>> {
+    fn load(&self, key: Key, _: Proof, now: Time) -> Reply<Option<Record>> {
         self.with(|rows| living(rows, key, now))
     }
 
-    fn create(&self, key: Key, record: Record, cap: Option<usize>, now: Time) -> Answer<()> {
+    fn create(&self, key: Key, record: Record, cap: Option<usize>, now: Time) -> Reply<()> {
         self.with(|rows| {
             if rows.contains_key(&key) {
                 return Err(StoreError::new(StoreErrorKind::Collision));
@@ -91,7 +92,7 @@ impl SessionStore for CustomStore {
         logins: u32,
         expect: Option<u64>,
         now: Time,
-    ) -> Answer<Updated> {
+    ) -> Reply<Updated> {
         self.change(key, None, now, Updated::Gone, |it| it.update(&change, logins, expect, now))
     }
 
@@ -103,54 +104,41 @@ impl SessionStore for CustomStore {
         change: Change,
         cap: Option<usize>,
         now: Time,
-    ) -> Answer<Rotated> {
+    ) -> Reply<Rotated> {
         self.change(key, cap, now, Rotated::Gone, |it| it.rotate(from, to, &change, now))
     }
 
-    fn touch(&self, key: Key, logins: u32, now: Time) -> Answer<bool> {
+    fn touch(&self, key: Key, logins: u32, now: Time) -> Reply<bool> {
         self.change(key, None, now, false, |it| it.touch(logins, now))
     }
 
-    fn destroy(&self, key: Key, owner: Option<User>, now: Time) -> Answer<bool> {
+    fn destroy(&self, key: Key, owner: Option<User>, now: Time) -> Reply<bool> {
         self.with(|rows| {
             let was_living = matches!(living(rows, key, now), Ok(Some(_)));
-            let is_theirs =
-                rows.get(&key).is_some_and(|(user, _)| owner.is_none() || *user == owner);
-            Ok(is_theirs && rows.remove(&key).is_some() && was_living)
+            let is_theirs = |(user, _): &mut _| owner.is_none() || *user == owner;
+            Ok(rows.extract_if(key..=key, |_, row| is_theirs(row)).count() > 0 && was_living)
         })
     }
 
-    fn list(
-        &self,
-        user: User,
-        after: Option<Key>,
-        limit: usize,
-        now: Time,
-    ) -> Answer<Vec<Summary>> {
+    fn list(&self, user: User, after: Option<Key>, limit: usize, now: Time) -> Reply<Vec<Summary>> {
         self.with(|rows| {
-            let behind = sessions(rows, &user, now).filter(|it| Some(it.key()) > after);
-            Ok(behind.take(limit).collect())
+            let behind = keys(rows, &user).filter(|key| Some(*key) > after);
+            let summary = |key| Some(living(rows, key, now).ok()??.summary(key));
+            Ok(behind.filter_map(summary).take(limit).collect())
         })
     }
 
-    fn destroy_user(&self, user: User, but: Option<Key>, keep: usize, now: Time) -> Answer<usize> {
-        self.with(|rows| {
-            let ended = end_oldest(rows, &user, but, keep, now);
-            // What can't be decoded ends as well.
-            rows.retain(|key, (owner, blob)| {
-                owner.as_ref() != Some(&user) || Some(*key) == but || Record::decode(blob).is_ok()
-            });
-            Ok(ended)
-        })
+    fn destroy_user(&self, user: User, but: Option<Key>, keep: usize, now: Time) -> Reply<usize> {
+        self.with(|rows| Ok(end_oldest(rows, &user, but, keep, now)))
     }
 
-    fn sweep(&self, limit: usize, now: Time) -> Answer<usize> {
+    fn sweep(&self, limit: usize, now: Time) -> Reply<usize> {
         let expired = |blob: &[u8]| Record::decode(blob).is_ok_and(|record| !record.is_alive(now));
         self.with(|rows| Ok(rows.extract_if(.., |_, (_, blob)| expired(blob)).take(limit).count()))
     }
 
-    fn check(&self, _: Time) -> Answer<()> {
-        Answer::ok(())
+    fn check(&self, _: Time) -> Reply<()> {
+        Reply::ok(())
     }
 }
 

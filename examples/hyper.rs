@@ -1,5 +1,5 @@
-//! A guarded path without a framework: a bare hyper server behind the session layer, and a hyper client
-//! that logs in, comes in, logs out, and is refused with the cookie of the dead session.
+//! A guarded path without a framework: a bare hyper server behind the session layer, and a hyper
+//! client that logs in, comes in, logs out, and is refused with the cookie of the dead session.
 //!
 //! `cargo run --example hyper`
 
@@ -59,7 +59,8 @@ async fn main() -> Result<(), BoxError> {
 }
 
 async fn serve(listener: TcpListener) -> Result<(), BoxError> {
-    // What is public is listed; everything else, a path that does not exist included, takes a login.
+    // What is public is listed; everything else, a path that does not exist included, takes a
+    // login.
     let sessions = SessionLayer::new(MemoryStore::new()).with_access_by(|method, uri| {
         match (method, uri.path()) {
             (&Method::POST, "/login") => Access::Optional,
@@ -80,11 +81,7 @@ async fn serve(listener: TcpListener) -> Result<(), BoxError> {
 async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
     Ok(route(request).await.unwrap_or_else(|error| {
         eprintln!("{error}");
-        let status = match error.is_outage() {
-            true => StatusCode::SERVICE_UNAVAILABLE,
-            false => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        respond(status, "")
+        respond(error.status_code(), "")
     }))
 }
 

@@ -1,5 +1,5 @@
-//! Where the session layer goes among others, how one configuration guards several routers, and what two
-//! configurations with one cookie name do.
+//! Where the session layer goes among others, how one configuration guards several routers, and
+//! what two configurations with one cookie name do.
 //!
 //! `cargo run --example layers`
 
@@ -18,15 +18,15 @@ use tower_http::{
     timeout::TimeoutLayer, trace::TraceLayer,
 };
 use tower_wristband::{
-    Access, BoxError, MemoryStore, RedirectToLogin, RejectionKind, Session, SessionError,
-    SessionLayer, UserId,
+    Access, BoxError, ConfigError, MemoryStore, RedirectToLogin, RejectionKind, Session,
+    SessionError, SessionLayer, UserId,
     testing::{self, FaultyStore, Operation},
 };
 
 const FRONTEND: HeaderValue = HeaderValue::from_static("https://www.club.example");
 
 /// The right order, and the right guard for each router.
-fn site(sessions: &SessionLayer) -> Router {
+fn site(sessions: &SessionLayer) -> Result<Router, ConfigError> {
     // From the outside in, as a request meets them.
     let around = ServiceBuilder::new()
         // Sees every answer, and in its extensions why a request was refused.
@@ -42,18 +42,19 @@ fn site(sessions: &SessionLayer) -> Router {
 
     // These are mounts of the configuration that is around them all: each adds what it demands, and
     // they share its look-up of the session.
-    let pages = sessions.with_rejection(RedirectToLogin::to("/login"));
+    let pages = sessions.with_rejection(RedirectToLogin::to("/login")?);
     let shop = Router::new().route("/orders/{id}", get(order)).route_layer(pages);
     let api = Router::new().route("/me", get(me)).route_layer(sessions.clone());
     let anybody = sessions.with_access(Access::AnySession);
     let cart = Router::new().route("/cart", get(async || "a cart")).route_layer(anybody);
 
-    Router::new()
+    let site = Router::new()
         .nest("/shop", shop)
         .merge(api)
         .merge(cart)
         .route("/hangs", post(log_in_and_hang))
-        .layer(around)
+        .layer(around);
+    Ok(site)
 }
 
 /// For scripts on a sibling of this site: from other sites, `SameSite=Lax` keeps the cookie away.
@@ -80,7 +81,7 @@ async fn main() -> Result<(), BoxError> {
     let store = FaultyStore::new(MemoryStore::new()); // counts the calls
     let calls = store.faults();
     let sessions = SessionLayer::new(store);
-    let site = site(&sessions);
+    let site = site(&sessions)?;
 
     // A preflight is answered although it has no cookie, and a script may read the 401.
     let origin = (header::ORIGIN, FRONTEND);

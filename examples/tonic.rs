@@ -1,5 +1,5 @@
-//! Sessions in gRPC, over TCP: a tonic server behind the session layer, whose `LogIn` sets the cookie
-//! that the other methods need, and a client that keeps it in the metadata of its calls.
+//! Sessions in gRPC, over TCP: a tonic server behind the session layer, whose `LogIn` sets the
+//! cookie that the other methods need, and a client that keeps it in the metadata of its calls.
 //!
 //! `cargo run --example tonic`
 

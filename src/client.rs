@@ -56,7 +56,7 @@ fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
 fn is_navigation(headers: &HeaderMap) -> bool {
     match headers.get(SEC_FETCH_MODE) {
         Some(mode) => mode == "navigate",
-        None => headers.get(ACCEPT).is_some_and(accepts_html),
+        None => headers.get_all(ACCEPT).iter().any(accepts_html),
     }
 }
 
@@ -67,8 +67,8 @@ fn accepts_html(accept: &HeaderValue) -> bool {
     })
 }
 
-/// `application/grpc`, then nothing, `+` or `;` (gRPC's PROTOCOL-HTTP2.md). gRPC-Web is not among them:
-/// its clients read the HTTP status.
+/// `application/grpc`, then nothing, `+` or `;` (gRPC's PROTOCOL-HTTP2.md). gRPC-Web is not among
+/// them: its clients read the HTTP status.
 fn is_grpc(headers: &HeaderMap) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     headers.get(CONTENT_TYPE).is_some_and(|content_type| {

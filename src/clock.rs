@@ -3,6 +3,7 @@
 use std::{
     fmt,
     num::NonZeroU64,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -99,11 +100,24 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// Where the crate gets the time from: node time decides when a session ends.
 ///
-/// The default is [`SystemClock`]; tests use `testing::ManualClock`.
+/// The default is [`SystemClock`]; tests use `testing::ManualClock`. One that is chosen at run time
+/// is an `Arc<dyn Clock>`.
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
 }
+
+/// Forwards to the clock behind a pointer.
+macro_rules! forward {
+    ($($pointer:ident),*) => {$(
+        impl<T: Clock + ?Sized> Clock for $pointer<T> {
+            fn now(&self) -> Timestamp {
+                (**self).now()
+            }
+        }
+    )*};
+}
+forward!(Arc, Box);
 
 /// The system's wall clock.
 #[derive(Clone, Copy, Debug, Default)]

@@ -35,16 +35,27 @@ impl Config {
         self.clock.now()
     }
 
-    /// Asks the store, and waits for the answer no longer than the limit.
+    /// Asks the store, and waits for the answer no longer than the limit. Events name the
+    /// operation.
     pub(crate) async fn ask<T>(
         &self,
+        operation: &'static str,
         question: impl FnOnce(&dyn SessionStore, Timestamp) -> StoreFuture<T>,
     ) -> Result<T, SessionError> {
-        let future = question(&*self.store, self.now());
-        let answer = Within::new(self.store_timeout, future).await;
+        self.wait(operation, self.store_timeout, question(&*self.store, self.now())).await
+    }
+
+    /// Waits for an answer of the store, but not longer than this.
+    pub(crate) async fn wait<T>(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        future: StoreFuture<T>,
+    ) -> Result<T, SessionError> {
+        let answer = Within::new(limit, future).await;
         answer.unwrap_or_else(|_elapsed| Err(StoreError::new(StoreErrorKind::Timeout))).map_err(
             |error| {
-                report::store_failed("call", &error);
+                report::store_failed(operation, &error);
                 error.into()
             },
         )

@@ -7,8 +7,10 @@ use http::StatusCode;
 /// Any error of another library, as the source of one of ours.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a configuration was refused by [`SessionLayerBuilder::build`](crate::SessionLayerBuilder::build)
-/// or a value by [`Session::set_lifetime`](crate::Session::set_lifetime).
+/// Why a configuration was refused by
+/// [`SessionLayerBuilder::build`](crate::SessionLayerBuilder::build) or
+/// [`RedirectToLogin::to`](crate::RedirectToLogin::to), or a value by
+/// [`Session::set_lifetime`](crate::Session::set_lifetime).
 #[derive(Debug)]
 pub struct ConfigError {
     kind: ConfigErrorKind,
@@ -16,7 +18,7 @@ pub struct ConfigError {
 }
 
 /// What part of a configuration is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigErrorKind {
     /// The cookie's name is not one that a browser accepts, or its prefix demands other attributes.
@@ -27,12 +29,15 @@ pub enum ConfigErrorKind {
     CookiePath,
     /// The cookie's `Domain` is not one that a browser accepts.
     CookieDomain,
-    /// A lifetime is zero, contradicts itself, or is longer than a browser keeps a cookie (400 days).
+    /// A lifetime is zero, contradicts itself, or is longer than a browser keeps a cookie (400
+    /// days).
     Lifetime,
     /// The realm of the challenge can't be written into a header.
     Realm,
     /// A limit is zero or out of its range.
     Limit,
+    /// The address of the login page is not one that a browser can be sent to.
+    LoginAddress,
 }
 
 impl ConfigError {
@@ -57,7 +62,8 @@ impl Error for ConfigError {}
 
 /// An error of a [`SessionStore`](crate::store::SessionStore).
 ///
-/// The kind decides how the layer answers; the source says what happened and never reaches a response.
+/// The kind decides how the layer answers; the source says what happened and never reaches a
+/// response.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -133,7 +139,7 @@ pub struct SessionError {
 }
 
 /// What an operation on a session failed at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionErrorKind {
     /// A value can't be written as JSON.
@@ -164,6 +170,8 @@ pub enum SessionErrorKind {
     WebSocket,
     /// There is no session layer around the service.
     MissingLayer,
+    /// The session is one of another layer: another store may have it, under other rules.
+    OtherLayer,
     /// The operating system's random generator failed; nothing was written.
     Random,
     /// The store failed; the source is the [`StoreError`].
@@ -191,9 +199,13 @@ impl SessionError {
         matches!(self.kind, SessionErrorKind::Random | SessionErrorKind::Store(_))
     }
 
-    /// How to answer the request, where nothing better is known: 503 for an outage, 401 if there is no
-    /// session (any more), 409 if the client should try again, 413 and 400 for what came from it, 500
-    /// for what the program did.
+    /// How to answer the request, where nothing better is known: 503 for an outage, 401 if there is
+    /// no session (any more), 409 if the client should try again, 413 and 400 for what came from
+    /// it, 500 for what the program did.
+    ///
+    /// What is pending is dropped only if the answer is a server error (5xx). With a 4xx it is
+    /// stored, a login included: an operation that is an error has changed nothing, and takes
+    /// nothing of what was asked for before it back.
     #[must_use]
     pub fn status_code(&self) -> StatusCode {
         match self.kind {
@@ -211,7 +223,8 @@ impl SessionError {
             | SessionErrorKind::Lifetime
             | SessionErrorKind::HeadSent
             | SessionErrorKind::WebSocket
-            | SessionErrorKind::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
+            | SessionErrorKind::MissingLayer
+            | SessionErrorKind::OtherLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -235,6 +248,7 @@ impl fmt::Display for SessionError {
             SessionErrorKind::HeadSent => "the response's head has been sent",
             SessionErrorKind::WebSocket => "a WebSocket handshake can't set a cookie",
             SessionErrorKind::MissingLayer => "no `SessionLayer` around this service",
+            SessionErrorKind::OtherLayer => "the session is one of another `SessionLayer`",
             SessionErrorKind::Random => "the random generator failed",
             SessionErrorKind::Store(_) => "the session store failed",
         })

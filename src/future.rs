@@ -17,7 +17,7 @@ use crate::{
     client::Client,
     mount::{Mount, Visit, head_of},
     rejection::{RejectionKind, RejectionResponse},
-    session::{Commit, Ending, Head, PendingLookup, Session, Verdict},
+    session::{End, Head, PendingEnd, PendingLookup, Session, Verdict},
 };
 
 pin_project! {
@@ -25,8 +25,8 @@ pin_project! {
     ///
     /// # Cancellation
     ///
-    /// It may be dropped at any point. Each store call is then done or not done, never half done, and
-    /// is not repeated; what the handler awaited (`update`, `save`, `log_out`) stays done.
+    /// It may be dropped at any point. Each store call is then done or not done, never half done,
+    /// and is not repeated; what the handler awaited (`update`, `save`, `log_out`) stays done.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, B, R>
     where
@@ -36,10 +36,24 @@ pin_project! {
         #[pin]
         state: State<S, B>,
     }
+
+    impl<S, B, R> PinnedDrop for ResponseFuture<S, B, R>
+    where
+        S: Service<Request<B>>,
+    {
+        // When the client has gone, no clone of the handle can send a cookie any more.
+        fn drop(this: Pin<&mut Self>) {
+            match this.project().state.project() {
+                StateProj::Call { session, commits: true, .. } => drop(session.close()),
+                StateProj::End { end, .. } => drop(end.session().close()),
+                _ => {}
+            }
+        }
+    }
 }
 
 pin_project! {
-    // What is waited for: the look-up, the service, the commit.
+    // What is waited for: the look-up, the service, the store.
     #[project = StateProj]
     enum State<S, B>
     where
@@ -49,8 +63,8 @@ pin_project! {
         Load { lookup: Option<(PendingLookup, Visit, S, Request<B>)> },
         // The service's answer. The mount that did the look-up commits; one nested in it does not.
         Call { #[pin] response: S::Future, session: Session, commits: bool },
-        // The commit, with the service's answer to be released after it.
-        Commit { commit: Commit, session: Session, response: Option<Result<S::Response, S::Error>> },
+        // The store, with the service's answer to be released after it.
+        End { end: PendingEnd, response: Option<Result<S::Response, S::Error>> },
         // The request is refused.
         Refuse { kind: RejectionKind, client: Client },
         Done,
@@ -123,11 +137,8 @@ where
                     }
                     let head = response.as_ref().map_or(Head::Failed, head_of);
                     match session.end(head) {
-                        Ending::Commit(commit) => {
-                            let session = session.clone();
-                            State::Commit { commit, session, response: Some(response) }
-                        }
-                        Ending::Closed(closed) => {
+                        End::Pending(end) => State::End { end, response: Some(response) },
+                        End::Closed(closed) => {
                             let client = session.client();
                             let response =
                                 this.mount.release(response, client, Verdict::Kept, closed);
@@ -136,11 +147,10 @@ where
                         }
                     }
                 }
-                StateProj::Commit { commit, session, response } => {
-                    let committed = ready!(Pin::new(commit).poll(cx));
-                    let response = response.take().expect("there until the commit is done");
-                    let verdict = committed.outcome.verdict;
-                    let (client, closed) = (session.client(), session.close());
+                StateProj::End { end, response } => {
+                    let (verdict, closed) = ready!(Pin::new(&mut *end).poll(cx));
+                    let response = response.take().expect("there until the end");
+                    let client = end.session().client();
                     let response = this.mount.release(response, client, verdict, closed);
                     this.state.set(State::Done);
                     return Poll::Ready(response);

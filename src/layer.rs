@@ -23,8 +23,8 @@ use crate::{
 ///
 /// One configuration, many mounts: [`new`](Self::new) or [`builder`](Self::builder) makes the
 /// configuration, and the methods that follow derive mounts that share it. Nested mounts of one
-/// configuration cost one look-up and one commit in all. A layer demands a signed-in user unless it is
-/// told otherwise: forgetting to configure it fails closed.
+/// configuration cost one look-up and one commit in all. A layer demands a signed-in user unless it
+/// is told otherwise: forgetting to configure it fails closed.
 ///
 /// ```
 /// use tower_wristband::{Lifetime, MemoryStore, SessionCookie, SessionLayer};
@@ -39,26 +39,33 @@ use crate::{
 ///
 /// # Order
 ///
-/// A `CorsLayer` goes outside: a preflight carries no cookie and would be refused, and a browser shows a
-/// script only a 401 that has CORS headers.
+/// A `CorsLayer` goes outside: a preflight carries no cookie and would be refused, and a browser
+/// shows a script only a 401 that has CORS headers.
 ///
 /// A timeout and a catcher of panics go inside and answer with a server error (5xx): then what the
-/// handler had begun is dropped. A timeout that answers 408 would have it stored; one that is outside
-/// would cut off the commit.
+/// handler had begun is dropped. A timeout that answers 408 would have it stored; one that is
+/// outside would cut off the commit.
 #[must_use]
 pub struct SessionLayer<R = DefaultRejection> {
     mount: Arc<Mount<R>>,
 }
 
 impl SessionLayer {
-    /// Safe defaults: a `__Host-session` cookie with every protective flag, 24 hours and at most one
-    /// hour without a request, 401 unless signed in.
+    /// Safe defaults: a `__Host-session` cookie with every protective flag, 24 hours and at most
+    /// one hour without a request, 401 unless signed in.
     #[allow(clippy::missing_panics_doc, reason = "a test builds the defaults")]
     pub fn new(store: impl SessionStore) -> Self {
         Self::builder(store).build().expect("the defaults are valid")
     }
 
     /// A layer with other options.
+    ///
+    /// # Security
+    ///
+    /// All layers over one store are one realm: a token of one of them is good for the others,
+    /// whatever the names of their cookies. Give each realm, such as that of users and that of
+    /// administrators, a store of its own: another table, another prefix, another
+    /// [`MemoryStore`](crate::MemoryStore).
     pub fn builder(store: impl SessionStore) -> SessionLayerBuilder {
         SessionLayerBuilder {
             store: Arc::new(store),
@@ -95,8 +102,8 @@ impl<R> SessionLayer<R> {
         self.with_access(Access::Optional)
     }
 
-    /// A mount that decides by method and address, for hyper and tonic, which have no router to hang a
-    /// layer on. tonic has extensions of its own: there a method finds the session by
+    /// A mount that decides by method and address, for hyper and tonic, which have no router to
+    /// hang a layer on. tonic has extensions of its own: there a method finds the session by
     /// `request.extensions().get::<Session>()`.
     ///
     /// ```
@@ -110,8 +117,11 @@ impl<R> SessionLayer<R> {
     ///
     /// # Security
     ///
-    /// List what is public and demand a login for the rest, so that a forgotten path is refused. The
-    /// path is neither decoded nor normalized, and inside a router's `nest` it is the shortened one.
+    /// Put this mount outside of a router's `nest`. Inside of it the rule sees the shortened path:
+    /// one that lists `/login` as public then opens `/admin/login` to everybody.
+    ///
+    /// List what is public and demand a login for the rest, so that a forgotten path is refused.
+    /// The path is neither decoded nor normalized.
     pub fn with_access_by<F>(&self, rule: F) -> Self
     where
         F: Fn(&Method, &Uri) -> Access + Send + Sync + 'static,
@@ -123,6 +133,10 @@ impl<R> SessionLayer<R> {
     /// A mount that answers refused requests in another way, such as
     /// [`RedirectToLogin`](crate::rejection::RedirectToLogin) or a closure
     /// ([`rejection::from_fn`](crate::rejection::from_fn)).
+    ///
+    /// Where mounts are nested, a missing login is answered by the mount that demands it, but a
+    /// look-up or a commit that fails by the outermost one. Give that one the same rejection if its
+    /// answers have to look alike.
     pub fn with_rejection<T>(&self, rejection: T) -> SessionLayer<T> {
         self.derive(self.mount.access.clone(), rejection)
     }
@@ -204,8 +218,8 @@ impl SessionLayerBuilder {
         self
     }
 
-    /// How long each call to the store may take, on tokio's timer; then it counts as failed. Defaults
-    /// to 5 seconds.
+    /// How long each call to the store may take, on tokio's timer; then it counts as failed.
+    /// Defaults to 5 seconds.
     pub fn store_timeout(mut self, limit: Duration) -> Self {
         self.store_timeout = limit;
         self
@@ -224,15 +238,15 @@ impl SessionLayerBuilder {
         self
     }
 
-    /// Whether the inner service sees the session cookie. Defaults to `true`; a proxy says `false`, so
-    /// that the upstream never gets a token.
+    /// Whether the inner service sees the session cookie. Defaults to `true`; a proxy says `false`,
+    /// so that the upstream never gets a token.
     pub fn forward_cookie(mut self, forward: bool) -> Self {
         self.forward_cookie = forward;
         self
     }
 
-    /// Whether a logout also sends `Clear-Site-Data`. Defaults to `false`: it wipes the cookies of the
-    /// whole registrable domain, sibling subdomains included.
+    /// Whether a logout also sends `Clear-Site-Data`. Defaults to `false`: it wipes the cookies of
+    /// the whole registrable domain, sibling subdomains included.
     pub fn clear_site_data(mut self, clear: bool) -> Self {
         self.clear_site_data = clear;
         self
@@ -265,8 +279,8 @@ impl SessionLayerBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for a cookie that browsers would ignore, a lifetime or limit that makes no sense,
-    /// or a realm that can't be written into a header.
+    /// [`ConfigError`] for a cookie that browsers would ignore, a lifetime or limit that makes no
+    /// sense, or a realm that can't be written into a header.
     pub fn build(self) -> Result<SessionLayer, ConfigError> {
         self.lifetime.validate()?;
         let refuse_limit = |message| Err(ConfigError::new(ConfigErrorKind::Limit, message));
@@ -308,8 +322,8 @@ impl fmt::Debug for SessionLayerBuilder {
     }
 }
 
-/// `Cookie realm="…"`: a scheme that no browser opens a dialog for, and the realm as a quoted string
-/// (RFC 9110, sections 11.5 and 11.6.1).
+/// `Cookie realm="…"`: a scheme that no browser opens a dialog for, and the realm as a quoted
+/// string (RFC 9110, sections 11.5 and 11.6.1).
 fn challenge(realm: &str) -> Result<HeaderValue, ConfigError> {
     let printable = |c: char| c == ' ' || c.is_ascii_graphic();
     let quoted = realm.replace('\\', r"\\").replace('"', r#"\""#);

@@ -47,15 +47,16 @@
 //!
 //! # Mounting
 //!
-//! Build **one** [`SessionLayer`] and derive every mount from it. Mounts share the configuration; where
-//! they are nested, a request costs one look-up and one commit in all. A mount demands a signed-in user
-//! unless it is told otherwise, so that a forgotten option refuses rather than admits.
+//! Build **one** [`SessionLayer`] and derive every mount from it. Mounts share the configuration;
+//! where they are nested, a request costs one look-up and one commit in all. A mount demands a
+//! signed-in user unless it is told otherwise, so that a forgotten option refuses rather than
+//! admits.
 //!
-//! In axum, a layer wraps the routes that were added before it. `route_layer` is the one for a guard: it
-//! leaves paths that match no route to the 404. The `optional` mount goes around all.
+//! In axum, a layer wraps the routes that were added before it. `route_layer` is the one for a
+//! guard: it leaves paths that match no route to the 404. The `optional` mount goes around all.
 //!
-//! Hyper and tonic have no router to hang a layer on. There, one mount decides by method and address.
-//! List what is public, so that a forgotten path is refused:
+//! Hyper and tonic have no router to hang a layer on. There, one mount decides by method and
+//! address. List what is public, so that a forgotten path is refused:
 //!
 //! ```
 //! use tower_wristband::{Access, MemoryStore, SessionLayer};
@@ -68,14 +69,14 @@
 //! # let _ = guarded;
 //! ```
 //!
-//! Two *different* configurations may be nested if their cookies have different names. With one name
-//! they answer 500 and say so, instead of fighting over the cookie.
+//! Two *different* configurations may be nested if their cookies have different names. With one
+//! name they answer 500 and say so, instead of fighting over the cookie.
 //!
 //! # Logging in and out
 //!
-//! [`Session::log_in`] binds the session to a user whose credentials you have just checked. It always
-//! replaces the token, keeps what an anonymous visitor had stored, and starts the absolute lifetime
-//! anew. [`Session::log_out`] has ended the session in the store when it returns.
+//! [`Session::log_in`] binds the session to a user whose credentials you have just checked. It
+//! always replaces the token, keeps what an anonymous visitor had stored, and starts the absolute
+//! lifetime anew. [`Session::log_out`] has ended the session in the store when it returns.
 //!
 //! "Remember me" is another [`Lifetime`] for this one session:
 //!
@@ -94,25 +95,31 @@
 //! # assert_eq!(session.user_id().unwrap(), "alice");
 //! ```
 //!
-//! Call [`Session::rotate`] after any other change of privilege. Before a sensitive change, ask how long
-//! ago the login was; neither activity nor rotation moves [`Session::authenticated_at`]:
+//! After a change of password or of privilege, call [`Session::log_in`] with the same user, and
+//! then [`Sessions::revoke_others`]. It replaces the token and counts as a login, so every older
+//! handle of the session is out, also one in a stream that a thief has open. [`Session::rotate`]
+//! replaces the token and no more: streams that were opened with the old one go on until the
+//! session is revoked or expires. It is for signing out everywhere else without asking for the
+//! password, since it moves neither the absolute timeout nor [`Session::authenticated_at`].
+//!
+//! Before a sensitive change, ask how long ago the login was:
 //!
 //! ```
 //! use std::time::Duration;
 //! use tower_wristband::{Clock, Session, SystemClock};
 //!
 //! fn needs_password_again(session: &Session) -> bool {
-//!     let limit = Duration::from_secs(10 * 60);
-//!     session.authenticated_at().is_none_or(|login| SystemClock.now().saturating_since(login) > limit)
+//!     let (now, limit) = (SystemClock.now(), Duration::from_secs(10 * 60));
+//!     session.authenticated_at().is_none_or(|login| now.saturating_since(login) > limit)
 //! }
 //! # assert!(!needs_password_again(&tower_wristband::testing::signed_in("alice")));
 //! ```
 //!
 //! # Data
 //!
-//! A session has named fields, each of any type that serde knows. The first write brings an anonymous
-//! session into being; before it, there is no store call and no cookie. A [`Field`] is a name with a
-//! type.
+//! A session has named fields, each of any type that serde knows. The first write brings an
+//! anonymous session into being; before it, there is no store call and no cookie. A [`Field`] is a
+//! name with a type.
 //!
 //! ```
 //! use tower_wristband::{Field, Session, SessionError};
@@ -138,13 +145,14 @@
 //! # }
 //! ```
 //!
-//! Requests that write different fields at the same time both win. With `insert`, two that write the
-//! *same* field leave the later value; where it depends on the earlier one, use [`Session::update`].
+//! Requests that write different fields at the same time both win. With `insert`, two that write
+//! the *same* field leave the later value; where it depends on the earlier one, use
+//! [`Session::update`].
 //!
 //! # A page of devices
 //!
-//! [`SessionLayer::sessions`] lists and ends sessions. A [`SessionKey`] is public: it may be in a page, a
-//! link and a log.
+//! [`SessionLayer::sessions`] lists and ends sessions. A [`SessionKey`] is public: it may be in a
+//! page, a link and a log.
 //!
 //! ```
 //! use axum::{Router, extract::{Path, State}, routing::{get, post}};
@@ -168,8 +176,12 @@
 //!     Ok(())
 //! }
 //!
-//! async fn password_changed(session: Session, ours: Ours) -> Result<(), SessionError> {
-//!     session.rotate()?;
+//! async fn password_changed(
+//!     user: UserId,
+//!     session: Session,
+//!     ours: Ours,
+//! ) -> Result<(), SessionError> {
+//!     session.log_in(user)?; // the new password counts as a login
 //!     ours.revoke_others(&session).await?;
 //!     Ok(())
 //! }
@@ -186,9 +198,10 @@
 //!
 //! # Refusals
 //!
-//! A refused request gets 401 with a challenge and an empty body; a gRPC call gets status 16. The answer
-//! does not tell what was wrong with the cookie. [`RedirectToLogin`] sends browsers that open a page to
-//! the login and leaves everything else at 401. [`rejection::from_fn`] gives any other answer:
+//! A refused request gets 401 with a challenge and an empty body; a gRPC call gets status 16. The
+//! answer does not tell what was wrong with the cookie. [`RedirectToLogin`] sends browsers that
+//! open a page to the login and leaves everything else at 401. [`rejection::from_fn`] gives any
+//! other answer:
 //!
 //! ```
 //! use axum::{Router, body::Body, routing::get};
@@ -197,37 +210,44 @@
 //! let sessions = SessionLayer::new(MemoryStore::new());
 //! let pages = Router::new()
 //!     .route("/dashboard", get("…"))
-//!     .route_layer(sessions.with_rejection(RedirectToLogin::to("/login")));
+//!     .route_layer(sessions.with_rejection(RedirectToLogin::to("/login")?));
 //! let api = Router::new().route("/api/orders", get("…")).route_layer(
 //!     sessions.with_rejection(rejection::from_fn(|refused| {
+//!         // These routes are no gRPC methods, whose answer would have to have an empty body.
 //!         refused.response(Body::from(format!("{{\"error\":\"{}\"}}", refused.kind())))
 //!     })),
 //! );
 //! let app: Router = pages.merge(api).layer(sessions.optional());
 //! # let _ = app;
+//! # Ok::<(), tower_wristband::ConfigError>(())
 //! ```
 //!
-//! The login page gets the way back in `next`. Pass it through [`rejection::local_address`] before you
-//! redirect to it, or it is an open redirect.
+//! The login page gets the way back in `next`. Pass it through [`rejection::local_address`] before
+//! you redirect to it, or it is an open redirect.
 //!
 //! # Outages
 //!
-//! A store that fails, or takes longer than the store timeout, is not a logout. If the look-up fails, the
-//! answer is 503 with `Retry-After`, the service is not called, and the cookie stays; an `optional` mount
-//! does the same. If storing fails after the service was called, the answer is 503 *without*
-//! `Retry-After`, since the work may be done. A request without a well-formed session cookie doesn't wait
-//! for the store unless its handler writes. With the feature `axum`, a [`SessionError`] is itself such a
-//! response, so handlers use `?`.
+//! A store that fails, or takes longer than the store timeout, is not a logout. If the look-up
+//! fails, the answer is 503 with `Retry-After`, the service is not called, and the cookie stays; an
+//! `optional` mount does the same. If storing fails after the service was called, the answer is 503
+//! *without* `Retry-After`, since the work may be done. A request without a well-formed session
+//! cookie doesn't wait for the store unless its handler writes. With the feature `axum`, a
+//! [`SessionError`] is itself such a response, so handlers use `?`.
+//!
+//! # When nothing is stored
 //!
 //! If the service answers with a server error (5xx), what is pending is dropped, a login included.
+//! Every other answer keeps it. A handler that calls `log_in` and then answers 403 has logged
+//! somebody in, and so has one whose next call fails with a [`SessionError`] that is a 4xx. Log in
+//! when all else has been checked.
 //!
 //! # Caching, CORS and other layers
 //!
 //! A response that sets or removes the cookie is `no-store`. One that depended on the session says
 //! `Vary: Cookie`, and `Cache-Control: private` unless the handler decided otherwise.
 //!
-//! `CorsLayer` goes **outside** of the session layer. A preflight carries no cookie and would be refused,
-//! and a browser shows a script only a 401 that has CORS headers:
+//! `CorsLayer` goes **outside** of the session layer. A preflight carries no cookie and would be
+//! refused, and a browser shows a script only a 401 that has CORS headers:
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -250,21 +270,21 @@
 //!
 //! # Cross-site request forgery
 //!
-//! `SameSite=Lax` is not the whole defence: it does not hold between the hosts of one site, nor in old
-//! browsers, and a `GET` that changes something is open to every link. Change things by `POST` and the
-//! like only, and add tower-http's `CsrfLayer`, as above.
+//! `SameSite=Lax` is not the whole defence: it does not hold between the hosts of one site, nor in
+//! old browsers, and a `GET` that changes something is open to every link. Change things by `POST`
+//! and the like only, and add tower-http's `CsrfLayer`, as above.
 //!
 //! The default also suits signing in with somebody else's account (OAuth 2, OpenID Connect): with
-//! `SameSite=Strict` the browser comes back from the provider without the cookie, so the state that you
-//! stored is not there.
+//! `SameSite=Strict` the browser comes back from the provider without the cookie, so the state that
+//! you stored is not there.
 //!
 //! # WebSockets and streams
 //!
 //! A handshake is refused with a plain 401, never with a redirect. Check the `Origin` header of a
 //! handshake yourself, since browsers don't apply CORS to WebSockets. In a handshake, and after the
-//! response's head, no cookie can be sent: [`Session::rotate`] and [`Session::log_in`] are errors there,
-//! and data is stored by [`Session::save`] or [`Session::update`]. A clone of the handle lives as long as
-//! you like. Ask from time to time whether the session still does:
+//! response's head, no cookie can be sent: [`Session::rotate`] and [`Session::log_in`] are errors
+//! there, and data is stored by [`Session::save`] or [`Session::update`]. A clone of the handle
+//! lives as long as you like. Ask from time to time whether the session still does:
 //!
 //! ```
 //! use tower_wristband::{Session, SessionError, SessionErrorKind};
@@ -284,7 +304,8 @@
 //! # }
 //! ```
 //!
-//! Reading again is not activity. [`Session::touch`] is, for a stream that should keep its session alive.
+//! Reading again is not activity. [`Session::touch`] is, for a stream that should keep its session
+//! alive.
 //!
 //! # Testing
 //!
@@ -294,14 +315,16 @@
 //! ```
 //! use http::{Request, Response, StatusCode};
 //! use tower::{ServiceBuilder, ServiceExt};
-//! use tower_wristband::{MemoryStore, Session, SessionLayer, testing};
+//! use tower_wristband::{BoxError, MemoryStore, Session, SessionLayer, testing};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_wristband::BoxError> {
-//! let sessions = SessionLayer::new(MemoryStore::new());
-//! let app = ServiceBuilder::new().layer(sessions.clone()).service_fn(|request: Request<()>| async move {
+//! async fn who(request: Request<()>) -> Result<Response<Option<String>>, BoxError> {
 //!     let user = Session::of(request.extensions())?.user_id();
-//!     Ok::<_, tower_wristband::BoxError>(Response::new(user.map(|user| user.to_string())))
-//! });
+//!     Ok(Response::new(user.map(|user| user.to_string())))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let sessions = SessionLayer::new(MemoryStore::new());
+//! let app = ServiceBuilder::new().layer(sessions.clone()).service_fn(who);
 //!
 //! let stranger = app.clone().oneshot(Request::get("/").body(())?).await?;
 //! assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
@@ -318,18 +341,21 @@
 //!
 //! # Deployment
 //!
-//! - **Https.** The cookie is `Secure`. Send `Strict-Transport-Security` as well, so that a browser never
-//!   tries plain http first; this crate does not.
-//! - **Local development.** Browsers that treat `http://localhost` as trustworthy take `__Host-` and
-//!   `Secure` cookies from it. For those that don't, and for other hosts without https, there is
-//!   [`SessionCookie::insecure_without_secure`], which needs a name without a prefix.
-//! - **Many tenants.** The name and the domain of the cookie belong to the configuration, not to the
-//!   request. A `__Host-` cookie stays with the host that set it, but a token is good wherever its
-//!   *store* is. Give each tenant a layer with a store of its own, or keep the tenant in a field and
-//!   compare it.
-//! - **Proxies.** [`forward_cookie(false)`](SessionLayerBuilder::forward_cookie) keeps the token from the service behind the layer.
-//! - **Device Bound Session Credentials.** The route that refreshes the cookie is called when the cookie
-//!   is gone, and a 401 ends the binding: mount it with [`SessionLayer::optional`].
+//! - **Https.** The cookie is `Secure`. Send `Strict-Transport-Security` as well, so that a browser
+//!   never tries plain http first; this crate does not.
+//! - **Local development.** Browsers that treat `http://localhost` as trustworthy take `__Host-`
+//!   and `Secure` cookies from it. For those that don't, and for other hosts without https, there
+//!   is [`SessionCookie::insecure_without_secure`], which needs a name without a prefix.
+//! - **Many tenants.** The name and the domain of the cookie belong to the configuration, not to
+//!   the request. A `__Host-` cookie stays with the host that set it, but a token is good wherever
+//!   its *store* is, whatever the cookie's name. Give each tenant, and each realm such as that of
+//!   the administrators, a layer with a store of its own (a table or a prefix will do), or keep the
+//!   tenant in a field and compare it.
+//! - **Start-up.** [`Sessions::check`] asks the store whether it can be used.
+//! - **Proxies.** [`forward_cookie(false)`](SessionLayerBuilder::forward_cookie) keeps the token
+//!   from the service behind the layer.
+//! - **Device Bound Session Credentials.** The route that refreshes the cookie is called when the
+//!   cookie is gone, and a 401 ends the binding: mount it with [`SessionLayer::optional`].
 //! - **Breach.** [`SessionLayerBuilder::not_before`] ends everybody's older sessions.
 //!
 //! # Defaults and limits
@@ -351,8 +377,8 @@
 //!
 //! # Features
 //!
-//! None is on by default. `axum`: extractors and responses. `tracing`: events of a session's life, with
-//! the target `tower_wristband`. `testing`: see above. A feature changes nothing elsewhere.
+//! None is on by default. `axum`: extractors and responses. `tracing`: events of a session's life,
+//! with the target `tower_wristband`. `testing`: see above. A feature changes nothing elsewhere.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -388,6 +414,8 @@ pub use error::{
     BoxError, ConfigError, ConfigErrorKind, MissingLayer, SessionError, SessionErrorKind,
     StoreError, StoreErrorKind,
 };
+#[cfg(feature = "axum")]
+pub use extract::NotSignedIn;
 pub use field::Field;
 pub use layer::{SessionLayer, SessionLayerBuilder};
 pub use lifetime::Lifetime;

@@ -37,7 +37,7 @@ const TOUCHES_PER_IDLE_TIMEOUT: u32 = 20;
 /// assert_eq!(short.touch_interval(), Duration::from_secs(30));
 /// # assert_eq!(REMEMBER_ME.absolute(), Duration::from_secs(30 * 86_400));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lifetime {
     // Seconds: 400 days fit, and a record keeps all three.
     idle: u32,
@@ -69,8 +69,8 @@ impl Lifetime {
         }
     }
 
-    /// How much time may pass before a request's activity is written to the store again; zero writes
-    /// at every request. Defaults to 1/20 of the idle timeout.
+    /// How much time may pass before a request's activity is written to the store again; zero
+    /// writes at every request. Defaults to 1/20 of the idle timeout.
     ///
     /// A session ends after between `idle - interval` and `idle` without a request, never later.
     #[must_use]
@@ -79,8 +79,8 @@ impl Lifetime {
         self
     }
 
-    /// The cookie gets no `Max-Age`: the browser forgets it when it is closed (some restore it). The
-    /// server's limits stay.
+    /// The cookie gets no `Max-Age`: the browser forgets it when it is closed (some restore it).
+    /// The server's limits stay.
     #[must_use]
     pub const fn until_browser_closes(mut self) -> Self {
         self.until_browser_closes = true;

@@ -1,4 +1,4 @@
-//! One place where a session layer is stacked: who is let in there, and how the others are answered.
+//! One place where a session layer is stacked: who is let in there, and how others are answered.
 
 use std::{fmt, sync::Arc};
 
@@ -117,8 +117,14 @@ pub(crate) enum Enclosing<'a> {
 }
 
 impl<R> Mount<R> {
+    /// The session of the mount around this one. One whose request is over, and that has come in
+    /// with the extensions of another request, lets nobody in: it may have ended since.
+    fn around<B>(request: &Request<B>) -> Option<&Session> {
+        request.extensions().get::<Session>().filter(|session| !session.is_closed())
+    }
+
     pub(crate) fn enclosing<'a, B>(&self, request: &'a Request<B>) -> Enclosing<'a> {
-        let Ok(innermost) = Session::of(request.extensions()) else { return Enclosing::Nothing };
+        let Some(innermost) = Self::around(request) else { return Enclosing::Nothing };
         let same = |session: &&Session| Arc::ptr_eq(session.config(), &self.config);
         let clash = |session: &&Session| {
             session.config().cookie.name() == self.config.cookie.name() && !same(session)
@@ -131,9 +137,9 @@ impl<R> Mount<R> {
 
     pub(crate) fn visit<B>(&self, request: &Request<B>, presented: bool) -> Visit {
         // Any mount around this one has seen the address before routers shortened it.
-        let client = match Session::of(request.extensions()) {
-            Ok(enclosing) => enclosing.client().clone(),
-            Err(_) => Client::of(request),
+        let client = match Self::around(request) {
+            Some(enclosing) => enclosing.client().clone(),
+            None => Client::of(request),
         };
         let arrival = Arrival { client, presented, at: self.config.now() };
         Visit { arrival, access: self.access.of(request) }
@@ -152,7 +158,7 @@ impl<R> Mount<R> {
         }
         let Visit { arrival, access } = visit;
         let is_guarded = access != Access::Optional;
-        let enclosing = request.extensions().get::<Session>();
+        let enclosing = Self::around(&request);
         let config = Arc::clone(&self.config);
         let session = Session::new(config, arrival, standing, is_guarded, enclosing);
         request.extensions_mut().insert(session.clone());
@@ -205,8 +211,8 @@ impl<R> Mount<R> {
         }
     }
 
-    /// Releases the head: the response as the commit leaves it, with the cookie and the headers about
-    /// caching that go with it. An error of the service passes unchanged.
+    /// Releases the head: the response as the commit leaves it, with the cookie and the headers
+    /// about caching that go with it. An error of the service passes unchanged.
     pub(crate) fn release<B, E>(
         &self,
         response: Result<Response<B>, E>,
@@ -245,8 +251,8 @@ impl<R> Mount<R> {
         Ok(response)
     }
 
-    /// Beside the handler's own cookies, but instead of one that the handler gave our name: a browser
-    /// must not get two (RFC 6265bis, section 4.1.1).
+    /// Beside the handler's own cookies, but instead of one that the handler gave our name: a
+    /// browser must not get two (RFC 6265bis, section 4.1.1).
     fn append_cookie(&self, headers: &mut HeaderMap, cookie: HeaderValue) {
         let name = self.config.cookie.name().as_bytes();
         let is_ours = |value: &HeaderValue| {

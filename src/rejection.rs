@@ -1,8 +1,12 @@
 //! Why a request was refused, and how that is answered.
 //!
-//! A refusal looks the same whatever was wrong with the cookie: missing, malformed, unknown, expired
-//! and revoked can't be told apart (OWASP ASVS 5, 16.5.1). The default answers 401 with a challenge,
-//! gRPC clients with a status of their own, and 503 in an outage. Own answers are a
+//! Where mounts are nested, a missing login is answered by the mount that demands it. A look-up or
+//! a commit that fails is answered by the outermost mount, since that is the one that asks the
+//! store.
+//!
+//! A refusal looks the same whatever was wrong with the cookie: missing, malformed, unknown,
+//! expired and revoked can't be told apart (OWASP ASVS 5, 16.5.1). The default answers 401 with a
+//! challenge, gRPC clients with a status of their own, and 503 in an outage. Own answers are a
 //! [`RejectionResponse`], most easily made with [`from_fn`]; browsers are sent to a login page by
 //! [`RedirectToLogin`].
 //!
@@ -17,7 +21,7 @@
 //! # inferred(&sessions);
 //! ```
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
 use http::{
     HeaderValue, Response, StatusCode,
@@ -25,7 +29,11 @@ use http::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::{client::Client, headers};
+use crate::{
+    client::Client,
+    error::{ConfigError, ConfigErrorKind},
+    headers,
+};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -83,7 +91,8 @@ impl<'a> Rejection<'a> {
         self.kind
     }
 
-    /// Whether the request is a gRPC call: `content-type: application/grpc`, then nothing, `+` or `;`.
+    /// Whether the request is a gRPC call: `content-type: application/grpc`, then nothing, `+` or
+    /// `;`.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
         matches!(self.client, Client::Grpc)
@@ -95,8 +104,8 @@ impl<'a> Rejection<'a> {
         matches!(self.client, Client::WebSocket)
     }
 
-    /// The path and query that a browser navigates to by GET or HEAD, as the outermost mount saw it;
-    /// `None` for every other request.
+    /// The path and query that a browser navigates to by GET or HEAD, as the outermost mount saw
+    /// it; `None` for every other request.
     #[must_use]
     pub fn navigation(&self) -> Option<&str> {
         match self.client {
@@ -140,7 +149,8 @@ impl<'a> Rejection<'a> {
     /// copy in a cache.
     pub(crate) fn complete<B>(&self, response: &mut Response<B>) {
         response.extensions_mut().insert(self.kind);
-        if self.is_grpc() {
+        // Only an answer that is gRPC's own: the content type is what a client says of itself.
+        if self.is_grpc() && response.headers().contains_key(GRPC_STATUS) {
             return;
         }
         let is_unauthorized = response.status() == StatusCode::UNAUTHORIZED;
@@ -155,17 +165,30 @@ impl<'a> Rejection<'a> {
 
 /// How a refusal is answered with a body of type `B`.
 ///
-/// The layer adds a challenge to a 401 that has none, and `Cache-Control: no-store`.
+/// The layer adds a challenge to a 401 that has none, and `Cache-Control: no-store`. One that is
+/// chosen at run time is an `Arc<dyn RejectionResponse<B> + Send + Sync>` or such a `Box`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't answer a refused request with a body of type `{B}`",
     note = "`DefaultRejection` and `RedirectToLogin` need `{B}: Default`; for another body, use \
-            `.with_rejection(rejection::from_fn(|rejection| rejection.response(body)))`, or put the \
-            layer that changes the body outside the session layer"
+            `.with_rejection(rejection::from_fn(|rejection| rejection.response(body)))`, or put \
+            the layer that changes the body outside the session layer"
 )]
 pub trait RejectionResponse<B> {
     /// The answer.
     fn response(&self, rejection: &Rejection<'_>) -> Response<B>;
 }
+
+/// Forwards to the answer behind a pointer.
+macro_rules! forward {
+    ($($pointer:ident),*) => {$(
+        impl<B, T: RejectionResponse<B> + ?Sized> RejectionResponse<B> for $pointer<T> {
+            fn response(&self, rejection: &Rejection<'_>) -> Response<B> {
+                (**self).response(rejection)
+            }
+        }
+    )*};
+}
+forward!(Arc, Box);
 
 /// 401 with `WWW-Authenticate: Cookie`, gRPC status 16, or 503 in an outage, with an empty body.
 #[derive(Clone, Copy, Debug, Default)]
@@ -182,9 +205,18 @@ impl<B: Default> RejectionResponse<B> for DefaultRejection {
 
 /// Answers with what a closure returns; the types are inferred, and the body needs no `Default`.
 ///
-/// Where [gRPC calls](Rejection::is_grpc) come in as well, their answer has to have an empty body.
+/// Where gRPC calls come in as well, their answer has to have an empty body:
 ///
-/// See the [module's example](self).
+/// ```
+/// use tower_wristband::rejection;
+///
+/// let answer = rejection::from_fn(|rejection| {
+///     let text = if rejection.is_grpc() { String::new() } else { rejection.kind().to_string() };
+///     rejection.response(text)
+/// });
+/// # fn is_answer(_: impl rejection::RejectionResponse<String>) {}
+/// # is_answer(answer);
+/// ```
 pub fn from_fn<F, B>(answer: F) -> FromFn<F, B>
 where
     F: Fn(&Rejection<'_>) -> Response<B>,
@@ -224,11 +256,15 @@ where
 ///
 /// The login handler passes `next` through [`local_address`] before it redirects back.
 ///
+/// The login page has to be open to everybody. Where it is guarded by mistake it gets the default
+/// answer: a redirect to itself would go on for ever.
+///
 /// ```
 /// use tower_wristband::{MemoryStore, SessionLayer, rejection::RedirectToLogin};
 ///
 /// let sessions = SessionLayer::new(MemoryStore::new());
-/// let pages = sessions.with_rejection(RedirectToLogin::to("/login"));
+/// let pages = sessions.with_rejection(RedirectToLogin::to("/login")?);
+/// # Ok::<(), tower_wristband::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct RedirectToLogin {
@@ -236,13 +272,36 @@ pub struct RedirectToLogin {
 }
 
 impl RedirectToLogin {
-    /// Redirects to this page, a path or an absolute address.
-    #[must_use]
-    pub fn to(login: impl Into<Cow<'static, str>>) -> Self {
-        Self { login: login.into() }
+    /// Redirects to this page: a path on this site, or the absolute address of a page elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigErrorKind::LoginAddress`] if it begins with neither one slash nor `https://` (or
+    /// `http://`), or is not visible ASCII.
+    pub fn to(login: impl Into<Cow<'static, str>>) -> Result<Self, ConfigError> {
+        let login = login.into();
+        let is_absolute = ["https://", "http://"].iter().any(|scheme| {
+            let host = login.strip_prefix(scheme);
+            host.is_some_and(|host| host.starts_with(|c: char| !matches!(c, '/' | '?' | '#')))
+        });
+        let is_visible = login.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_visible && (is_absolute || local_address(&login).is_some()) {
+            return Ok(Self { login });
+        }
+        Err(ConfigError::new(
+            ConfigErrorKind::LoginAddress,
+            "the address of a login page is a path such as `/login`, or begins with `https://`; \
+             other characters than visible ASCII are percent-encoded",
+        ))
     }
 
-    fn location(&self, address: &str) -> Option<HeaderValue> {
+    /// Whether the login page is on this site and has this address.
+    fn is_at(&self, address: &str) -> bool {
+        let path = |address: &str| address.find(['?', '#']).unwrap_or(address.len());
+        address[..path(address)] == self.login[..path(&self.login)]
+    }
+
+    fn location(&self, address: &str) -> HeaderValue {
         let login = &self.login;
         let location = match local_address(address) {
             Some(next) => {
@@ -256,7 +315,7 @@ impl RedirectToLogin {
             }
             None => login.clone().into_owned(),
         };
-        HeaderValue::try_from(location).ok()
+        HeaderValue::try_from(location).expect("both parts are visible ASCII")
     }
 }
 
@@ -265,10 +324,11 @@ impl RedirectToLogin {
 impl<B: Default> RejectionResponse<B> for RedirectToLogin {
     fn response(&self, rejection: &Rejection<'_>) -> Response<B> {
         let location = match (rejection.kind, rejection.navigation()) {
-            (RejectionKind::Unauthenticated, Some(address)) => self.location(address),
-            _ => None,
+            (RejectionKind::Unauthenticated, Some(address)) if !self.is_at(address) => {
+                self.location(address)
+            }
+            _ => return DefaultRejection.response(rejection),
         };
-        let Some(location) = location else { return DefaultRejection.response(rejection) };
         let mut response = Response::new(B::default());
         *response.status_mut() = StatusCode::SEE_OTHER;
         response.headers_mut().insert(LOCATION, location);
@@ -281,8 +341,8 @@ impl<B: Default> RejectionResponse<B> for RedirectToLogin {
 /// # Security
 ///
 /// What follows a login must not be an open redirect: `//evil.example`, `/\evil.example` and
-/// `https://evil.example` are `None`, and so is everything with a control character or a space, which
-/// browsers drop before they look at the slashes.
+/// `https://evil.example` are `None`, and so is everything with a control character or a space,
+/// which browsers drop before they look at the slashes.
 ///
 /// ```
 /// use tower_wristband::rejection::local_address;

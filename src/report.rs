@@ -1,11 +1,13 @@
 //! The events of a session's life, told to `tracing` where that feature is on.
 //!
-//! An event names the session by its public key; no token is ever near this module. What clients can
-//! cause at will (unknown, expired and malformed cookies) is `debug`; what an operator should look at
-//! is `warn` or `error`.
+//! An event names the session by its public key; no token is ever near this module. What clients
+//! can cause at will (unknown, expired and malformed cookies) is `debug`; what an operator should
+//! look at is `warn` or `error`.
 
 use std::fmt;
 
+#[cfg(feature = "axum")]
+use crate::error::SessionError;
 use crate::{error::StoreError, token::SessionKey, user::UserId};
 
 macro_rules! event {
@@ -54,8 +56,8 @@ pub(crate) fn unknown(key: SessionKey) {
     event!(DEBUG, "unknown session token", %key);
 }
 
-/// The key of a living session with a secret that is not, and was not just before, its own: somebody
-/// has seen the key and guesses.
+/// The key of a living session with a secret that is not, and was not just before, its own:
+/// somebody has seen the key and guesses.
 pub(crate) fn wrong_secret(key: SessionKey) {
     event!(WARN, "wrong secret for a session key", %key);
 }
@@ -94,12 +96,44 @@ pub(crate) fn random_failed(error: &dyn fmt::Debug) {
     event!(ERROR, "random generator failed", ?error);
 }
 
+/// A handler has answered with an error that is the program's.
+#[cfg(feature = "axum")]
+pub(crate) fn handler_failed(error: &SessionError) {
+    let (kind, source) = (error.kind(), Source(error));
+    event!(ERROR, "handler failed on its session", ?kind, %source);
+}
+
+/// A handler has answered with an error that is the client's.
+#[cfg(feature = "axum")]
+pub(crate) fn handler_refused(error: &SessionError) {
+    let (kind, source) = (error.kind(), Source(error));
+    event!(DEBUG, "handler refused on its session", ?kind, %source);
+}
+
+/// What caused an error, without the value that serde's errors repeat: it is nobody's business.
+#[cfg(feature = "axum")]
+struct Source<'a>(&'a SessionError);
+
+#[cfg(feature = "axum")]
+impl fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(source) = std::error::Error::source(self.0) else { return f.write_str("none") };
+        match source.downcast_ref::<serde_json::Error>() {
+            Some(json) => {
+                let (category, line, column) = (json.classify(), json.line(), json.column());
+                write!(f, "{category:?} error at line {line} column {column}")
+            }
+            None => write!(f, "{source}"),
+        }
+    }
+}
+
 pub(crate) fn misconfigured(cookie: &str) {
     event!(
         ERROR,
         "two session configurations with one cookie name are nested: build one `SessionLayer` and \
-         derive the other mounts from it with `with_access`, `optional` or `with_rejection`, or give \
-         the cookies different names",
+         derive the other mounts from it with `with_access`, `optional` or `with_rejection`, or \
+         give the cookies different names",
         %cookie
     );
 }

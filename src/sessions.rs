@@ -3,8 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    config::Config, error::SessionError, record::SessionSummary, report, session::Session,
-    token::SessionKey, user::UserId,
+    config::Config,
+    error::{SessionError, SessionErrorKind},
+    record::SessionSummary,
+    report,
+    session::Session,
+    token::SessionKey,
+    user::UserId,
 };
 
 /// Lists and ends sessions: what [`SessionLayer::sessions`](crate::SessionLayer::sessions) returns.
@@ -23,8 +28,13 @@ use crate::{
 ///     sessions.revoke(user, key).await
 /// }
 ///
-/// async fn password_changed(sessions: &Sessions, session: &Session) -> Result<(), SessionError> {
-///     session.rotate()?;
+/// async fn password_changed(
+///     sessions: &Sessions,
+///     session: &Session,
+///     user: &UserId,
+/// ) -> Result<(), SessionError> {
+///     // The new password counts as a login: older handles of this session are out as well.
+///     session.log_in(user)?;
 ///     sessions.revoke_others(session).await?;
 ///     Ok(())
 /// }
@@ -35,7 +45,7 @@ pub struct Sessions {
 }
 
 /// Which part of a list is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
     after: Option<SessionKey>,
     limit: usize,
@@ -63,24 +73,37 @@ impl Sessions {
         Self { config }
     }
 
+    /// Whether the store can be used: it is reachable, its schema is right, and its clock agrees
+    /// with this one. Call it at start-up, so that a wrong configuration is found before the first
+    /// request.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::Store`]; its source says what to do.
+    pub async fn check(&self) -> Result<(), SessionError> {
+        self.config.ask("check", |store, now| store.check(now)).await
+    }
+
     /// A page of the user's living sessions, in the order of their keys.
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store).
+    /// [`SessionErrorKind::Store`].
     pub async fn list(
         &self,
         user: &UserId,
         page: Page,
     ) -> Result<Vec<SessionSummary>, SessionError> {
-        self.config.ask(|store, now| store.list(user.clone(), page.after, page.limit, now)).await
+        self.config
+            .ask("list", |store, now| store.list(user.clone(), page.after, page.limit, now))
+            .await
     }
 
     /// How many living sessions the user has.
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store).
+    /// [`SessionErrorKind::Store`].
     pub async fn count(&self, user: &UserId) -> Result<usize, SessionError> {
         let mut page = Page::first(COUNT_BATCH);
         let mut count = 0;
@@ -100,7 +123,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store).
+    /// [`SessionErrorKind::Store`].
     pub async fn revoke(&self, user: &UserId, key: SessionKey) -> Result<bool, SessionError> {
         self.destroy(key, Some(user.clone())).await
     }
@@ -109,11 +132,12 @@ impl Sessions {
     ///
     /// # Security
     ///
-    /// For administrators: it does not check an owner. A page for users takes [`revoke`](Self::revoke).
+    /// For administrators: it does not check an owner. A page for users takes
+    /// [`revoke`](Self::revoke).
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store).
+    /// [`SessionErrorKind::Store`].
     pub async fn revoke_any(&self, key: SessionKey) -> Result<bool, SessionError> {
         self.destroy(key, None).await
     }
@@ -122,7 +146,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::Store`](crate::SessionErrorKind::Store); some may have been ended then, and
+    /// [`SessionErrorKind::Store`]; some may have been ended then, and
     /// it should be called again.
     pub async fn revoke_user(&self, user: &UserId) -> Result<usize, SessionError> {
         self.destroy_user(user, None).await
@@ -131,15 +155,26 @@ impl Sessions {
     /// Ends all sessions of the session's user but this one. Answers how many; none if nobody is
     /// signed in.
     ///
-    /// What is pending on the session is stored first. Call [`Session::rotate`] before it after a
-    /// change of password: then whoever has a copy of the old token is out as well. If a rotation has
-    /// not come about, because another holder of the old token was faster or the store failed, this
-    /// session may be theirs, and ends too.
+    /// What is pending on the session is stored first. After a change of password or of privilege,
+    /// call [`Session::log_in`] with the same user before it: then whoever has a copy of the old
+    /// token is out as well, and so are the streams that were opened with it. For signing out
+    /// everywhere else and no more, [`Session::rotate`] does: it doesn't count as a login, but
+    /// streams that are open under this session go on.
+    ///
+    /// If a rotation has not come about, because another holder of the old token was faster or the
+    /// store failed, this session may be theirs, and ends too.
     ///
     /// # Errors
     ///
-    /// Those of [`Session::save`] and of [`revoke_user`](Self::revoke_user).
+    /// [`SessionErrorKind::OtherLayer`] if the session is one of another [`SessionLayer`]
+    /// (nothing is stored or ended then), those of [`Session::save`] and of
+    /// [`revoke_user`](Self::revoke_user).
+    ///
+    /// [`SessionLayer`]: crate::SessionLayer
     pub async fn revoke_others(&self, session: &Session) -> Result<usize, SessionError> {
+        if !Arc::ptr_eq(&self.config, session.config()) {
+            return Err(SessionError::new(SessionErrorKind::OtherLayer));
+        }
         let is_ours_alone = session.save_rotation().await?;
         let Some(user) = session.user_id() else { return Ok(0) };
         let except = if is_ours_alone { session.key() } else { None };
@@ -147,7 +182,8 @@ impl Sessions {
     }
 
     async fn destroy(&self, key: SessionKey, owner: Option<UserId>) -> Result<bool, SessionError> {
-        let was_there = self.config.ask(|store, now| store.destroy(key, owner, now)).await?;
+        let was_there =
+            self.config.ask("destroy", |store, now| store.destroy(key, owner, now)).await?;
         if was_there {
             report::ended(key);
         }
@@ -159,8 +195,10 @@ impl Sessions {
         user: &UserId,
         except: Option<SessionKey>,
     ) -> Result<usize, SessionError> {
-        let ended =
-            self.config.ask(|store, now| store.destroy_user(user.clone(), except, 0, now)).await?;
+        let ended = self
+            .config
+            .ask("destroy_user", |store, now| store.destroy_user(user.clone(), except, 0, now))
+            .await?;
         report::ended_all(user, ended);
         Ok(ended)
     }

@@ -24,8 +24,8 @@ const TOKEN_BYTES: usize = KEY_BYTES + SECRET_BYTES;
 /// # Security
 ///
 /// It can't be printed, serialized or compared, and is wiped from memory when dropped. Only
-/// [`SessionToken::generate`] and the reader of the `Cookie` header make one. Entropy: OWASP ASVS 5,
-/// 7.2.3; NIST SP 800-63B-4, section 5.1.
+/// [`SessionToken::generate`] and the reader of the `Cookie` header make one. Entropy: OWASP ASVS
+/// 5, 7.2.3; NIST SP 800-63B-4, section 5.1.
 #[derive(Clone)]
 pub struct SessionToken([u8; TOKEN_BYTES]);
 

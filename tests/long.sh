@@ -4,9 +4,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+fail() {
+    echo "tests/long.sh: $*" >&2
+    exit 1
+}
+
 shard=${1:-1/1}
 index=${shard%/*}
 count=${shard#*/}
+if ! [[ $shard =~ ^[1-9][0-9]*/[1-9][0-9]*$ ]] || [ "$index" -gt "$count" ]; then
+    fail "$shard is no shard: 1/3, 2/3 and 3/3 are those of three"
+fi
+./tests/setup.sh
 
 suites=(
     "PROPTEST_CASES=100000 cargo test --locked --release --all-features --lib cookie::"
@@ -18,9 +27,14 @@ suites=(
     "for _ in \$(seq 50); do cargo test --locked --release --all-features --test it -q lost_updates:: || exit 1; done"
 )
 
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
 for number in "${!suites[@]}"; do
     if [ $((number % count)) -eq $((index - 1)) ]; then
-        echo "== ${suites[number]}"
-        bash -c "${suites[number]}"
+        suite=${suites[number]}
+        echo "== $suite"
+        bash -c "$suite" | tee "$output"
+        # A filter that has been left behind by a rename.
+        grep -Eq '^running [1-9]' "$output" || fail "no test matches: $suite"
     fi
 done

@@ -54,7 +54,9 @@ pub(crate) async fn revoke_others(
     session: Session,
     State(sessions): State<Sessions>,
 ) -> Result<Redirect> {
-    // With a new token for this browser, whoever has a copy of the old one is out as well.
+    // With a new token for this browser, whoever has a copy of the old one is out as well. After a
+    // change of password it would be `log_in`: that also ends the streams opened with the old
+    // token.
     session.rotate()?;
     let ended = sessions.revoke_others(&session).await?;
     let notice = match ended {

@@ -57,8 +57,8 @@ pub(crate) async fn log_in(
     Ok(Redirect::to(local_address(&form.next).unwrap_or("/dashboard")).into_response())
 }
 
-/// When this answers 303, the session is gone from the store; a visitor without one gets the same. If
-/// the browser had just got a newer token, it is told to try again (409).
+/// When this answers 303, the session is gone from the store; a visitor without one gets the same.
+/// If the browser had just got a newer token, it is told to try again (409).
 pub(crate) async fn log_out(session: Session) -> Result<Redirect> {
     session.log_out().await?;
     Ok(Redirect::to("/"))

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let store = open_store();
     let _sweeper = Sweeper::spawn(Arc::clone(&store), Duration::from_secs(60));
-    let site = routes::site(&SessionLayer::new(store));
+    let site = routes::site(&SessionLayer::new(store))?;
 
     // Asked for before anybody is told that the site is ready, so that no signal is missed.
     let stop = stop_signal()?;

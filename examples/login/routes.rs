@@ -6,7 +6,7 @@ use axum::{
     routing::{get, post},
 };
 use tower_http::csrf::CsrfLayer;
-use tower_wristband::{Field, RedirectToLogin, Session, SessionLayer, UserId};
+use tower_wristband::{ConfigError, Field, RedirectToLogin, Session, SessionLayer, UserId};
 
 use crate::{
     api, devices, login,
@@ -21,7 +21,7 @@ const VISITS: Field<u64> = Field::new("visits");
 
 /// The whole site. The mounts of one [`SessionLayer`] share its configuration: however many are
 /// around a handler, a request costs one look-up and one commit.
-pub(crate) fn site(sessions: &SessionLayer) -> Router {
+pub(crate) fn site(sessions: &SessionLayer) -> Result<Router, ConfigError> {
     // A browser that opens one of these pages is sent to the login; a form's POST gets 401.
     let signed_in = Router::new()
         .route("/dashboard", get(dashboard))
@@ -29,7 +29,7 @@ pub(crate) fn site(sessions: &SessionLayer) -> Router {
         .route("/sessions", get(devices::show))
         .route("/sessions/{key}/revoke", post(devices::revoke))
         .route("/sessions/revoke-others", post(devices::revoke_others))
-        .route_layer(sessions.with_rejection(RedirectToLogin::to("/login")));
+        .route_layer(sessions.with_rejection(RedirectToLogin::to("/login")?));
 
     // For programs: 401 unless signed in, which is what a layer does unless told otherwise.
     let api = Router::new()
@@ -39,7 +39,7 @@ pub(crate) fn site(sessions: &SessionLayer) -> Router {
         .route("/slow", post(api::slow))
         .route_layer(sessions.clone());
 
-    Router::new()
+    let site = Router::new()
         .route("/", get(home))
         .route("/remember-me-here", post(remember_me_here))
         .route("/login", get(login::form).post(login::log_in))
@@ -50,7 +50,8 @@ pub(crate) fn site(sessions: &SessionLayer) -> Router {
         // Outside of the guards, and everywhere: a session if there is one.
         .layer(sessions.optional())
         // Outermost, so that another site's POST is refused before anything is looked up.
-        .layer(CsrfLayer::new())
+        .layer(CsrfLayer::new());
+    Ok(site)
 }
 
 async fn home(user: Option<UserId>, session: Session) -> Result<Page> {

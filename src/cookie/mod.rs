@@ -64,7 +64,7 @@ pub struct SessionCookie {
 }
 
 /// Which requests of other sites bring the cookie along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SameSite {
     /// None: who follows a link from another site arrives without a session.

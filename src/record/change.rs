@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, btree_map},
     fmt,
+    iter::FusedIterator,
 };
 
 use serde::Serialize;
@@ -29,7 +30,9 @@ pub struct Change {
 
 /// Everything a [`Change`] asks for, for a store that keeps a record in columns.
 ///
-/// Destructure it without `..`, so that the compiler names what a later version adds.
+/// A delta moves last-seen as well, as a [touch](crate::store::SessionStore::touch) does that comes
+/// right after it. Destructure it without `..`, so that the compiler names what a later version
+/// adds.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_structs, reason = "a store must handle all of it")]
 pub struct ChangeParts<'a> {
@@ -48,6 +51,7 @@ pub struct ChangeParts<'a> {
 }
 
 /// The fields that a [`Change`] writes: names and the text of the JSON value, `None` to remove it.
+#[derive(Clone)]
 pub struct FieldChanges<'a>(btree_map::Iter<'a, CheckedName, Option<SmolStr>>);
 
 impl<'a> Iterator for FieldChanges<'a> {
@@ -56,7 +60,15 @@ impl<'a> Iterator for FieldChanges<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next().map(|(name, json)| (name.as_str(), json.as_deref()))
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
 }
+
+impl ExactSizeIterator for FieldChanges<'_> {}
+
+impl FusedIterator for FieldChanges<'_> {}
 
 impl fmt::Debug for FieldChanges<'_> {
     /// The names alone: values may be private.

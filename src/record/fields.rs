@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
 use crate::{
@@ -18,12 +19,28 @@ const MAX_LABEL_BYTES: usize = 255;
 pub(crate) struct Fields(Option<Arc<BTreeMap<CheckedName, SmolStr>>>);
 
 impl Fields {
-    pub(super) fn new(fields: BTreeMap<CheckedName, SmolStr>) -> Self {
-        Self((!fields.is_empty()).then(|| Arc::new(fields)))
+    /// Fields by name, each the text of what should be a JSON value; otherwise what is wrong.
+    pub(super) fn from_texts(texts: Vec<(&str, &str)>) -> Result<Self, &'static str> {
+        let mut fields = Self::default();
+        for (name, json) in texts {
+            let json = serde_json::from_str(json).map_err(|_| "a field's value is not JSON")?;
+            fields.add(name, json)?;
+        }
+        Ok(fields)
     }
 
-    pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        self.0.as_ref()?.get(name).map(SmolStr::as_str)
+    /// Adds a field as a store kept it.
+    pub(super) fn add(&mut self, name: &str, json: &RawValue) -> Result<(), &'static str> {
+        let name = CheckedName::new(name).map_err(|_| "the name of a field is not a valid one")?;
+        let fields = Arc::make_mut(self.0.get_or_insert_default());
+        match fields.insert(name, json.get().into()) {
+            None => Ok(()),
+            Some(_) => Err("a field is there twice"),
+        }
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&SmolStr> {
+        self.0.as_ref()?.get(name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&CheckedName, &SmolStr)> {

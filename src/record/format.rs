@@ -1,22 +1,20 @@
 //! How a record is written for stores that keep blobs: JSON, the format's number first.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser, ser::SerializeMap};
 use serde_json::value::RawValue;
 
-use super::{Fields, Label, Record};
+use super::{Fields, Record, RecordParts};
 use crate::{
     clock::Timestamp,
     error::{BoxError, StoreError, StoreErrorKind},
-    field::CheckedName,
     lifetime::Lifetime,
     token::Proof,
-    user::UserId,
 };
 
-/// The format that [`Record::encode`] writes. Whatever adds, removes or reinterprets a member is a new
-/// one: a node that doesn't know a member would lose it when it writes the record back.
+/// The format that [`Record::encode`] writes. Whatever adds, removes or reinterprets a member is a
+/// new one: a node that doesn't know a member would lose it when it writes the record back.
 const FORMAT: u64 = 1;
 
 impl Record {
@@ -32,8 +30,8 @@ impl Record {
             proof: Hex(*self.proof.as_bytes()),
             rotated_at: self.rotated_at,
             logins: self.logins,
-            user: self.user.clone(),
-            label: self.label.as_ref().map(|label| label.as_str().into()),
+            user: self.user().map(|user| user.as_str().into()),
+            label: self.label().map(Cow::Borrowed),
             created_at: self.created_at,
             authenticated_at: self.authenticated_at,
             last_seen_at: self.last_seen_at,
@@ -53,8 +51,8 @@ impl Record {
     /// # Errors
     ///
     /// [`Unavailable`](StoreErrorKind::Unavailable) if a newer version of this crate wrote it in a
-    /// format that this one doesn't read; [`Corrupt`](StoreErrorKind::Corrupt) if it is anything else
-    /// than a record.
+    /// format that this one doesn't read; [`Corrupt`](StoreErrorKind::Corrupt) if it is anything
+    /// else than a record.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let error: BoxError = match serde_json::from_slice::<Wire<'_>>(bytes) {
             Ok(wire) if wire.format == FORMAT => match wire.into_record() {
@@ -88,7 +86,7 @@ struct Wire<'a> {
     proof: Hex<32>,
     rotated_at: Option<Timestamp>,
     logins: u32,
-    user: Option<UserId>,
+    user: Option<Cow<'a, str>>,
     label: Option<Cow<'a, str>>,
     created_at: Timestamp,
     authenticated_at: Option<Timestamp>,
@@ -110,30 +108,27 @@ struct WireLifetime {
 impl Wire<'_> {
     /// The record, if it keeps what every record keeps; otherwise what it breaks.
     fn into_record(self) -> Result<Record, &'static str> {
-        if self.user.is_some() != self.authenticated_at.is_some() {
-            return Err("a record has an authentication time if and only if it has a user");
-        }
         let WireLifetime { idle, absolute, touch_interval, until_browser_closes } = self.lifetime;
         let mut lifetime = Lifetime::new(Duration::from_secs(idle), Duration::from_secs(absolute))
             .with_touch_interval(Duration::from_secs(touch_interval));
         if until_browser_closes {
             lifetime = lifetime.until_browser_closes();
         }
-        lifetime.validate().map_err(|_| "the lifetime is not a valid one")?;
-        let label = self.label.map(|text| Label::new(&text)).transpose();
-        Ok(Record {
+        let parts = RecordParts {
             version: u64::from_be_bytes(self.version.0),
             proof: Proof::from_bytes(self.proof.0),
             rotated_at: self.rotated_at,
             logins: self.logins,
-            user: self.user,
-            label: label.map_err(|_| "the label is longer than 255 bytes")?,
+            user: self.user.as_deref(),
+            label: self.label.as_deref(),
             created_at: self.created_at,
             authenticated_at: self.authenticated_at,
             last_seen_at: self.last_seen_at,
             lifetime,
-            fields: self.fields,
-        })
+            // They were checked as they were read.
+            fields: Vec::new(),
+        };
+        Ok(Record { fields: self.fields, ..parts.check()? })
     }
 }
 
@@ -199,14 +194,11 @@ impl<'de> Deserialize<'de> for Fields {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = BTreeMap::new();
+                let mut fields = Fields::default();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    let name = CheckedName::new(&name).map_err(de::Error::custom)?;
-                    if fields.insert(name, value.get().into()).is_some() {
-                        return Err(de::Error::custom("a field is there twice"));
-                    }
+                    fields.add(&name, value).map_err(de::Error::custom)?;
                 }
-                Ok(Fields::new(fields))
+                Ok(fields)
             }
         }
 

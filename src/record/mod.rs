@@ -4,6 +4,7 @@ mod change;
 mod fields;
 mod format;
 mod outcome;
+mod parts;
 mod summary;
 
 use std::fmt;
@@ -12,6 +13,7 @@ pub(crate) use self::fields::{Fields, Label, to_json};
 pub use self::{
     change::{Change, ChangeParts, FieldChanges},
     outcome::{Rotated, Updated},
+    parts::RecordParts,
     summary::SessionSummary,
 };
 use crate::{
@@ -123,7 +125,7 @@ impl Record {
     /// The text of one field's JSON value.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.value(name)
+        self.fields.value(name).map(|json| json.as_str())
     }
 
     /// All fields in the order of their names, each with the text of its JSON value.
@@ -195,8 +197,9 @@ impl Record {
         self.apply(change, now);
     }
 
-    /// Does what [`SessionStore::update`](crate::store::SessionStore::update) asks for, if the record is
-    /// alive and it may be done: points 3 to 5 of the contract. Otherwise nothing changes.
+    /// Does what [`SessionStore::update`](crate::store::SessionStore::update) asks for, if the
+    /// record is alive and it may be done: points 3 to 5 of the contract. Otherwise nothing
+    /// changes.
     pub fn update(
         &mut self,
         change: &Change,
@@ -214,8 +217,8 @@ impl Record {
         Updated::Stored
     }
 
-    /// Does what [`SessionStore::rotate`](crate::store::SessionStore::rotate) asks for, if the record is
-    /// alive and it may be done: point 6 of the contract. Otherwise nothing changes.
+    /// Does what [`SessionStore::rotate`](crate::store::SessionStore::rotate) asks for, if the
+    /// record is alive and it may be done: point 6 of the contract. Otherwise nothing changes.
     pub fn rotate(&mut self, from: Proof, to: Proof, change: &Change, now: Timestamp) -> Rotated {
         if !self.is_alive(now) {
             return Rotated::Gone;
@@ -230,8 +233,8 @@ impl Record {
         Rotated::Stored
     }
 
-    /// Does what [`SessionStore::touch`](crate::store::SessionStore::touch) asks for, if the record is
-    /// alive and it may be done: points 3 and 7 of the contract. Answers whether it is.
+    /// Does what [`SessionStore::touch`](crate::store::SessionStore::touch) asks for, if the record
+    /// is alive and it may be done: points 3 and 7 of the contract. Answers whether it is.
     pub fn touch(&mut self, logins: u32, now: Timestamp) -> bool {
         let is_same = self.is_alive(now) && self.logins == logins;
         if is_same {
@@ -248,10 +251,27 @@ impl Record {
         }
     }
 
+    /// Applies a delta that is in the store, where others may have written as well since this
+    /// record was read. The version stays the one whose fields are known: an update that expects it
+    /// is told of the others.
+    pub(crate) fn apply_unread(&mut self, change: &Change, now: Timestamp) {
+        let known = self.version;
+        self.apply(change, now);
+        self.version = known;
+    }
+
+    /// As [`apply_unread`](Self::apply_unread), for a rotation.
+    pub(crate) fn replace_proof_unread(&mut self, to: Proof, change: &Change, now: Timestamp) {
+        let known = self.version;
+        self.replace_proof(to, change, now);
+        self.version = known;
+    }
+
     /// Takes over the contents of a session that this one replaces.
     pub(crate) fn inherit(&mut self, lost: &Self) {
         self.fields = lost.fields.clone();
         self.label.clone_from(&lost.label);
+        self.lifetime = lost.lifetime;
     }
 
     /// Becomes what the store has now, but keeps the proof that the holder has shown: another's

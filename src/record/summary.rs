@@ -6,7 +6,7 @@ use super::{Record, fields::Label};
 use crate::{clock::Timestamp, token::SessionKey};
 
 /// One line of a page of devices: a session without its data.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionSummary {
     key: SessionKey,
     label: Option<Label>,

@@ -10,7 +10,8 @@ use std::{
 use super::{
     Session,
     plan::{Answer, Dropped, Head, Outcome, Plan, Step, Verdict},
-    state::{Pending, Standing, State},
+    state::{Issued, Pending, Standing, State},
+    turn::Turn,
 };
 use crate::{
     clock::Timestamp,
@@ -30,11 +31,13 @@ pub(crate) struct Commit {
     plan: Plan,
     wanted: Pending,
     base: Option<(SessionKey, Record)>,
+    /// What is to end, in the order of the plan's numbers.
     ends: Vec<SessionKey>,
     now: Timestamp,
     call: Option<Call>,
     error: Option<SessionError>,
     finished: bool,
+    _turn: Turn,
 }
 
 /// What a commit came to.
@@ -55,7 +58,7 @@ impl Session {
                 None => SessionErrorKind::Store(StoreErrorKind::Other),
             },
             (Verdict::Refused, _) | (_, Some(Dropped::Gone)) => SessionErrorKind::Gone,
-            (_, Some(Dropped::Superseded)) => SessionErrorKind::Superseded,
+            (_, Some(Dropped::Superseded | Dropped::RotationLost)) => SessionErrorKind::Superseded,
             (_, Some(Dropped::Ambiguous)) => SessionErrorKind::Ambiguous,
             (_, Some(Dropped::Full)) => SessionErrorKind::Store(StoreErrorKind::Full),
             (_, Some(Dropped::Cookieless | Dropped::ServerError)) => return Err(self.cookieless()),
@@ -76,13 +79,15 @@ enum Call {
 
 impl Commit {
     /// The commit of what is pending in the session's state; `None` if there is nothing to do.
-    pub(super) fn begin(session: &Session, state: &mut State, head: Head) -> Option<Self> {
-        if state.pending.is_empty() && state.record().is_none() {
-            return None;
-        }
+    pub(super) fn begin(
+        session: &Session,
+        state: &mut State,
+        head: Head,
+        turn: Turn,
+    ) -> Option<Self> {
+        state.leave_others_session();
         let plan = Plan::new(state.situation(head, session.arrived_at()));
         if plan.step() == Step::Done(Outcome::KEPT) {
-            state.pending = Pending::default();
             return None;
         }
         // Until it has come about, however this commit ends.
@@ -91,11 +96,12 @@ impl Commit {
             plan,
             wanted: state.pending.clone(),
             base: state.live().map(|(key, record)| (key, record.clone())),
-            ends: state.ends.clone(),
+            ends: [&*state.to_end, &*state.left_behind].concat(),
             now: session.config().now(),
             call: None,
             error: None,
             finished: false,
+            _turn: turn,
             session: session.clone(),
         })
     }
@@ -143,9 +149,10 @@ impl Commit {
 
     /// The record of a new session: with what this request sees, if the session it had is lost.
     fn new_record(&self, config: &Config, token: &SessionToken) -> Result<Record, SessionError> {
-        let lifetime = self.wanted.lifetime.unwrap_or(config.lifetime);
-        let mut record = Record::new(token.proof(), lifetime, self.now);
-        if let Some((_, lost)) = &self.base {
+        let mut record = Record::new(token.proof(), config.lifetime, self.now);
+        if let Some((_, lost)) = &self.base
+            && (lost.user().is_none() || lost.user() == self.wanted.login.as_ref())
+        {
             record.inherit(lost);
         }
         let change = self.wanted.to_change_with_login(config.random.version()?);
@@ -216,13 +223,14 @@ impl Commit {
                 if let Some(user) = &self.wanted.login {
                     report::logged_in(key, user);
                 }
-                state.standing = Standing::Live { key, record: *record };
+                state.login_is_stored();
                 state.rotation_missed = false;
-                state.issued = Some(token);
+                state.issued = Some(Issued::new(token, &record));
+                state.standing = Standing::Live { key, record: *record };
             }
             Call::Update(_, change) => {
                 if let Some(record) = key.and_then(|key| state.record_mut(key)) {
-                    record.apply(&change, self.now);
+                    record.apply_unread(&change, self.now);
                 }
             }
             Call::Rotate(_, token, change) => {
@@ -230,11 +238,15 @@ impl Commit {
                     Some(user) => report::logged_in(token.key(), user),
                     None => report::rotated(token.key()),
                 }
-                if let Some(record) = state.record_mut(token.key()) {
-                    record.replace_proof(token.proof(), &change, self.now);
+                if self.wanted.login.is_some() {
+                    state.login_is_stored();
                 }
                 state.rotation_missed = false;
-                state.issued = Some(token);
+                if let Some(record) = state.record_mut(token.key()) {
+                    record.replace_proof_unread(token.proof(), &change, self.now);
+                    let issued = Issued::new(token, record);
+                    state.issued = Some(issued);
+                }
             }
             Call::Touch(_) => {
                 if let Some(record) = key.and_then(|key| state.record_mut(key)) {
@@ -243,7 +255,7 @@ impl Commit {
             }
             Call::End(_, key) => {
                 report::ended(key);
-                state.ends.retain(|other| *other != key);
+                state.to_end.retain(|other| *other != key);
             }
             Call::Look(_) => {}
         }
@@ -251,7 +263,7 @@ impl Commit {
 
     fn finish(&mut self, outcome: Outcome) -> Committed {
         self.finished = true;
-        self.session.state().pending.retire(&self.wanted);
+        self.session.state().retire(&self.wanted);
         match (outcome.dropped, &self.base) {
             (Some(Dropped::Gone), Some((key, _))) => report::gone(*key),
             (Some(reason), _) => report::dropped(reason),
@@ -291,7 +303,7 @@ impl Drop for Commit {
     fn drop(&mut self) {
         if !self.finished {
             let wanted = mem::take(&mut self.wanted);
-            self.session.state().pending.retire(&wanted);
+            self.session.state().retire(&wanted);
             if !wanted.is_empty() {
                 report::dropped("the request was cancelled while they were being stored");
             }

@@ -1,16 +1,12 @@
 //! What the layer and the other modules of the session need of a handle.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smol_str::SmolStr;
+use tokio::sync::Semaphore;
 
 use super::{
     Session,
-    commit::Commit,
-    plan::Head,
     state::{Standing, State},
 };
 use crate::{
@@ -21,7 +17,7 @@ use crate::{
     field::CheckedName,
     record::Record,
     report,
-    token::{Proof, SessionKey, SessionToken},
+    token::{Proof, SessionKey},
 };
 
 /// How the request came.
@@ -38,9 +34,8 @@ pub(super) struct Inner {
     config: Arc<Config>,
     arrival: Arrival,
     state: Mutex<State>,
-    /// Held by what waits for the store, so that two clones of an empty handle that save at once make
-    /// one session, not two.
-    turn: tokio::sync::Mutex<()>,
+    /// One permit: see [`Turn`].
+    turn: Semaphore,
 }
 
 /// What the layer needs of a session.
@@ -54,8 +49,9 @@ impl Session {
         enclosing: Option<&Self>,
     ) -> Self {
         let state = Mutex::new(State::new(standing, accessed));
+        let turn = Semaphore::new(1);
         Self {
-            inner: Arc::new(Inner { config, arrival, state, turn: Default::default() }),
+            inner: Arc::new(Inner { config, arrival, state, turn }),
             enclosing: enclosing.map(|session| Arc::new(session.clone())),
         }
     }
@@ -78,6 +74,10 @@ impl Session {
         &self.inner.arrival.client
     }
 
+    pub(super) fn presented(&self) -> bool {
+        self.inner.arrival.presented
+    }
+
     pub(super) fn arrived_at(&self) -> Timestamp {
         self.inner.arrival.at
     }
@@ -87,34 +87,13 @@ impl Session {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// The end of the request: commits, or if there is nothing to store, closes.
-    pub(crate) fn end(&self, head: Head) -> Ending {
-        let mut state = self.state();
-        match Commit::begin(self, &mut state, head) {
-            Some(commit) => Ending::Commit(commit),
-            None => Ending::Closed(self.close_state(&mut state)),
-        }
+    pub(super) fn permits(&self) -> &Semaphore {
+        &self.inner.turn
     }
 
-    /// Ends the time in which a cookie can be sent, and says what has to be sent.
-    pub(crate) fn close(&self) -> Closed {
-        self.close_state(&mut self.state())
-    }
-
-    fn close_state(&self, state: &mut State) -> Closed {
-        state.head_sent = true;
-        let cookie = match state.issued.take() {
-            Some(token) => CookieToSend::Set(token, self.term(state)),
-            None if state.logged_out && self.inner.arrival.presented => CookieToSend::Removal,
-            None => CookieToSend::Nothing,
-        };
-        Closed { cookie, accessed: state.accessed }
-    }
-
-    /// How long the browser keeps the cookie: what is left of the absolute lifetime.
-    fn term(&self, state: &State) -> Option<Duration> {
-        let record = state.record().filter(|record| !record.lifetime().ends_with_browser())?;
-        Some(record.absolute_deadline().saturating_since(self.config().now()))
+    /// Whether the request is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().head_sent
     }
 
     /// The state, noting that the response depends on it.
@@ -164,11 +143,6 @@ impl Session {
         }
     }
 
-    /// Waits until no clone of this handle is saving.
-    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.inner.turn.lock().await
-    }
-
     /// The error of a wish that needs a cookie that can't be sent.
     pub(super) fn cookieless(&self) -> SessionError {
         SessionError::new(if self.state().head_sent {
@@ -201,32 +175,12 @@ impl Session {
     ) -> Result<(), SessionError> {
         let Some(json) = json else { return Ok(()) };
         let bytes = |value: &str| name.as_str().len() + value.len();
-        let replaced = state.value(name.as_str()).map_or(0, bytes);
+        let replaced = state.value(name.as_str()).map_or(0, |old| bytes(old));
         if state.data_bytes() - replaced + bytes(json) > self.config().max_data_bytes {
             return Err(SessionError::new(SessionErrorKind::TooLarge));
         }
         Ok(())
     }
-}
-
-/// What a response has to carry for its session.
-pub(crate) struct Closed {
-    pub(crate) cookie: CookieToSend,
-    pub(crate) accessed: bool,
-}
-
-/// What the end of a request comes to.
-#[allow(clippy::large_enum_variant, reason = "it goes on into the future that carries it out")]
-pub(crate) enum Ending {
-    Commit(Commit),
-    Closed(Closed),
-}
-
-pub(crate) enum CookieToSend {
-    Nothing,
-    /// This token, for this long; without a term until the browser closes.
-    Set(SessionToken, Option<Duration>),
-    Removal,
 }
 
 impl Drop for Inner {

@@ -130,8 +130,8 @@ impl Candidate {
     }
 }
 
-/// What two tokens come to: a store error comes first, then two living sessions, the one that lives, a
-/// superseded one. Their order plays no part.
+/// What two tokens come to: a store error comes first, then two living sessions, the one that
+/// lives, a superseded one. Their order plays no part.
 fn combine(
     first: Option<Result<Standing, StoreError>>,
     second: Result<Standing, StoreError>,

@@ -1,10 +1,13 @@
 //! The handle that a request has of its session.
 
+mod awaited;
 mod commit;
+mod end;
 mod inner;
 mod lookup;
 mod plan;
 mod state;
+mod turn;
 mod update;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -12,21 +15,20 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
 
+use self::inner::Inner;
 pub(crate) use self::{
-    commit::Commit,
-    inner::{Arrival, Closed, CookieToSend, Ending},
+    end::{Closed, CookieToSend, End, PendingEnd},
+    inner::Arrival,
     lookup::{Lookup, PendingLookup},
     plan::{Head, Verdict},
     state::Standing,
 };
-use self::{commit::Committed, inner::Inner};
 use crate::{
     clock::Timestamp,
     error::{MissingLayer, SessionError, SessionErrorKind},
     field::{FieldAccepting, FieldName, FieldOf},
     lifetime::Lifetime,
     record::{Label, Record, to_json},
-    report,
     token::SessionKey,
     user::UserId,
 };
@@ -34,8 +36,8 @@ use crate::{
 /// The session of a request: a cheap, cloneable handle from the request's extensions.
 ///
 /// What is called without `.await` only records a wish; it is stored, all at once, **before** the
-/// response's head is released, so that whoever receives a cookie can use it. What is awaited is in the
-/// store when it returns.
+/// response's head is released, so that whoever receives a cookie can use it. What is awaited is in
+/// the store when it returns.
 ///
 /// An anonymous session comes into being when a handler first writes a field. A request without a
 /// session that writes nothing causes no store call and gets no cookie.
@@ -61,15 +63,15 @@ use crate::{
 ///
 /// # When nothing is stored
 ///
-/// If the service answers with a server error (5xx, or a gRPC status 2, 13, 14 or 15 in the head), what
-/// is pending is dropped, a login included. If the session ended while the request was under way, its
-/// changes are dropped and the response stays as it is. Both are told to `tracing`.
+/// If the service answers with a server error (5xx, or a gRPC status 2, 13, 14 or 15 in the head),
+/// what is pending is dropped, a login included. If the session ended while the request was under
+/// way, its changes are dropped and the response stays as it is. Both are told to `tracing`.
 ///
 /// # After the head
 ///
 /// In the body of a streaming response and on a WebSocket no cookie can be sent any more: there
-/// [`rotate`](Self::rotate), [`log_in`](Self::log_in) and [`log_out`](Self::log_out) are errors, and
-/// data is stored by [`save`](Self::save) or [`update`](Self::update).
+/// [`rotate`](Self::rotate), [`log_in`](Self::log_in) and [`log_out`](Self::log_out) are errors,
+/// and data is stored by [`save`](Self::save) or [`update`](Self::update).
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
@@ -113,8 +115,8 @@ impl Session {
         self.read().record()?.authenticated_at()
     }
 
-    /// Whether the user has logged in less than `age` ago, by the layer's clock: what to ask before a
-    /// sensitive change (OWASP ASVS 5, 7.5.1).
+    /// Whether the user has logged in less than `age` ago, by the layer's clock: what to ask before
+    /// a sensitive change (OWASP ASVS 5, 7.5.1).
     #[must_use]
     pub fn authenticated_within(&self, age: Duration) -> bool {
         let now = self.config().now();
@@ -137,22 +139,25 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::Decode`] if the stored value is not a `T`; other fields are not affected.
-    /// [`SessionErrorKind::FieldName`].
+    /// [`SessionErrorKind::Decode`] if the stored value is not a `T`; other fields are not
+    /// affected. [`SessionErrorKind::FieldName`].
     pub fn get<T: DeserializeOwned>(
         &self,
         field: impl FieldOf<T>,
     ) -> Result<Option<T>, SessionError> {
         let name = field.checked()?;
-        decode(self.read().value(name.as_str()))
+        // Foreign code decodes: not under the lock.
+        let json = self.read().value(name.as_str()).cloned();
+        decode(json.as_deref())
     }
 
     /// Sets a field.
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::TooLarge`] if the session's data would exceed its limit, 64 KiB by default;
-    /// nothing changes then. [`SessionErrorKind::Encode`], [`SessionErrorKind::FieldName`].
+    /// [`SessionErrorKind::TooLarge`] if the session's data would exceed its limit, 64 KiB by
+    /// default; nothing changes then. [`SessionErrorKind::Encode`],
+    /// [`SessionErrorKind::FieldName`].
     pub fn insert<T: Serialize + ?Sized>(
         &self,
         field: impl FieldAccepting<T>,
@@ -166,7 +171,8 @@ impl Session {
         Ok(())
     }
 
-    /// Removes a field.
+    /// Removes a field. One that this request doesn't see, because there is none or another request
+    /// has just written it, is left alone and costs nothing.
     ///
     /// # Errors
     ///
@@ -190,10 +196,10 @@ impl Session {
         field: impl FieldOf<T>,
     ) -> Result<Option<T>, SessionError> {
         let name = field.checked()?;
-        let mut state = self.read();
-        let value = decode(state.value(name.as_str()))?;
+        let json = self.read().value(name.as_str()).cloned();
+        let value = decode(json.as_deref())?;
         if value.is_some() {
-            state.pending.fields.insert(name, None);
+            self.read().pending.fields.insert(name, None);
         }
         Ok(value)
     }
@@ -220,9 +226,9 @@ impl Session {
         Ok(())
     }
 
-    /// Gives this session another lifetime than the layer's, such as "remember me". The browser gets
-    /// the new term with a new token: this implies [`rotate`](Self::rotate). It stays, also through
-    /// another [login](Self::log_in) on the session, until another is set.
+    /// Gives this session another lifetime than the layer's, such as "remember me". The browser
+    /// gets the new term with a new token: this implies [`rotate`](Self::rotate). It stays, also
+    /// through another [login](Self::log_in) on the session, until another is set.
     ///
     /// # Errors
     ///
@@ -240,10 +246,10 @@ impl Session {
 
     /// Binds the session to a user whose credentials have just been checked.
     ///
-    /// The token is replaced, always (session fixation: OWASP ASVS 5, 7.2.4), and the absolute lifetime
-    /// starts anew. An anonymous visitor's data stays. Over another user's session, a new one is made
-    /// with only what is written from here on, and the other ends; so does any other living session
-    /// that the request presented.
+    /// The token is replaced, always (session fixation: OWASP ASVS 5, 7.2.4), and the absolute
+    /// lifetime starts anew. An anonymous visitor's data stays. Over another user's session, a new
+    /// one is made with only what is written from here on, and the other ends; so does any other
+    /// living session that the request presented.
     ///
     /// # Errors
     ///
@@ -259,132 +265,21 @@ impl Session {
         Ok(())
     }
 
-    /// Wishes for a new token for the same session, after any change of privilege. Without a session
+    /// Wishes for a new token for the same session: the old one is worthless then. Without a session
     /// it does nothing.
+    ///
+    /// A request or stream that has come with the old token goes on. After a change of password or
+    /// of privilege, for which the credentials have been checked, call [`log_in`](Self::log_in) with
+    /// the same user instead, which ends those as well, and
+    /// [`Sessions::revoke_others`](crate::Sessions::revoke_others).
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::HeadSent`] after the head, [`SessionErrorKind::WebSocket`] in a handshake:
-    /// the client would not get the new token.
+    /// [`SessionErrorKind::HeadSent`] after the head, [`SessionErrorKind::WebSocket`] in a
+    /// handshake: the client would not get the new token.
     pub fn rotate(&self) -> Result<(), SessionError> {
         self.before_head()?.pending.rotate = true;
         Ok(())
-    }
-
-    /// Ends the session: when this returns, it is gone from the store, on every node. The response
-    /// removes the cookie.
-    ///
-    /// The handle is empty then; a later write makes a new anonymous session.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionErrorKind::Superseded`] if the request's token had just been replaced: the session
-    /// lives on, under the newer token. [`SessionErrorKind::HeadSent`] after the head (then
-    /// [`Sessions::revoke`](crate::Sessions::revoke) ends it).
-    /// [`SessionErrorKind::Store`] if the store failed; the session may live on.
-    pub async fn log_out(&self) -> Result<(), SessionError> {
-        let _turn = self.turn().await;
-        let keys = {
-            let state = self.read();
-            if state.head_sent {
-                return Err(SessionError::new(SessionErrorKind::HeadSent));
-            }
-            let mut keys = state.ends.clone();
-            match &state.standing {
-                Standing::Superseded => {
-                    return Err(SessionError::new(SessionErrorKind::Superseded));
-                }
-                Standing::Ambiguous(both) => keys.extend(*both),
-                Standing::Live { key, .. } => keys.push(*key),
-                Standing::Vacant => {}
-            }
-            keys
-        };
-        for key in keys {
-            self.config().ask(|store, now| store.destroy(key, None, now)).await?;
-            report::ended(key);
-        }
-        let mut state = self.read();
-        state.start_afresh();
-        state.ends.clear();
-        state.issued = None;
-        state.logged_out = true;
-        Ok(())
-    }
-
-    /// Stores everything that is pending now, login and rotation included, instead of at the end of
-    /// the request. After the head, that is data alone.
-    ///
-    /// A future that is dropped leaves it stored or not stored; it is not tried again.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionErrorKind::Gone`] if the session has ended, [`SessionErrorKind::Superseded`] and
-    /// [`SessionErrorKind::Ambiguous`] if the request has none to store to,
-    /// [`SessionErrorKind::HeadSent`] if a new session would be needed after the head,
-    /// [`SessionErrorKind::Store`], [`SessionErrorKind::Random`]. What could not be stored is dropped.
-    pub async fn save(&self) -> Result<(), SessionError> {
-        let _turn = self.turn().await;
-        match self.commit_now().await? {
-            Some(committed) => self.check(committed),
-            None => Ok(()),
-        }
-    }
-
-    /// Stores everything that is pending; `None` if there was nothing to store. Whoever calls it has
-    /// the [turn](Self::turn).
-    async fn commit_now(&self) -> Result<Option<Committed>, SessionError> {
-        let commit = {
-            let mut state = self.usable()?;
-            let cookieless = state.head_sent || self.is_websocket();
-            let head = if cookieless { Head::Cookieless } else { Head::Open };
-            Commit::begin(self, &mut state, head)
-        };
-        Ok(match commit {
-            Some(commit) => Some(commit.await),
-            None => None,
-        })
-    }
-
-    /// As [`save`](Self::save), and answers whether each rotation that was wished for has come about:
-    /// that another holder of the old token was faster is no error.
-    pub(crate) async fn save_rotation(&self) -> Result<bool, SessionError> {
-        let _turn = self.turn().await;
-        if let Some(committed) = self.commit_now().await?
-            && !committed.outcome.rotation_lost
-        {
-            self.check(committed)?;
-        }
-        Ok(!self.state().rotation_missed)
-    }
-
-    /// Counts as activity, now: for a busy stream whose requests are long over.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionErrorKind::Gone`] if there is no living session, [`SessionErrorKind::Store`].
-    pub async fn touch(&self) -> Result<(), SessionError> {
-        let (key, _, logins) = self.live()?;
-        let config = self.config();
-        if !config.ask(|store, now| store.touch(key, logins, now)).await? {
-            return Err(SessionError::new(SessionErrorKind::Gone));
-        }
-        if let Some(record) = self.read().record_mut(key) {
-            record.see(config.now());
-        }
-        Ok(())
-    }
-
-    /// Reads the session from the store again; what is pending stays pending. It is no activity.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionErrorKind::Gone`] if the session has ended or another login has happened on it,
-    /// [`SessionErrorKind::Store`].
-    pub async fn reload(&self) -> Result<(), SessionError> {
-        let (key, proof, _) = self.live()?;
-        let loaded = self.config().ask(|store, now| store.load(key, proof, now)).await?;
-        self.refresh(key, loaded)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a commit must do, as a pure state machine: no store, no clock, no cookie.
 //!
-//! A [`Plan`] is made from the [`Situation`] at the end of a request. It names one [`Step`] after the
-//! other, is told each [`Answer`], and comes to one [`Outcome`].
+//! A [`Plan`] is made from the [`Situation`] at the end of a request. It names one [`Step`] after
+//! the other, is told each [`Answer`], and comes to one [`Outcome`].
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +28,7 @@ pub(crate) struct Situation {
     pub(crate) extras: bool,
     /// The request's activity is to be written.
     pub(crate) touch: bool,
-    /// How many other sessions a login ends.
+    /// How many other sessions are to end, once no login is pending.
     pub(crate) ends: usize,
 }
 
@@ -130,6 +130,8 @@ pub(crate) enum Dropped {
     Cookieless,
     /// The session ended meanwhile.
     Gone,
+    /// Another holder of the token was faster in replacing it, or the session ended meanwhile.
+    RotationLost,
     /// The store has no room for anonymous sessions.
     Full,
 }
@@ -142,6 +144,7 @@ impl fmt::Display for Dropped {
             Self::ServerError => "the response is an error of the server",
             Self::Cookieless => "the response can't carry a cookie",
             Self::Gone => "the session has ended",
+            Self::RotationLost => "another has replaced the request's token",
             Self::Full => "the store is full",
         })
     }
@@ -251,7 +254,11 @@ impl Plan {
             (Step::Rotate, Answer::Gone) if self.situation.login => Step::Look,
             (Step::Rotate, Answer::Gone) => {
                 self.outcome.rotation_lost = true;
-                if self.situation.wants_change() { Step::Update } else { self.drop(Dropped::Gone) }
+                if self.situation.wants_change() {
+                    Step::Update
+                } else {
+                    self.drop(Dropped::RotationLost)
+                }
             }
             (Step::Update, Answer::Gone) => self.drop(Dropped::Gone),
 
@@ -277,11 +284,7 @@ impl Plan {
     }
 
     fn end_others(&self, next: usize) -> Step {
-        if self.situation.login && next < self.situation.ends {
-            Step::End(next)
-        } else {
-            self.done()
-        }
+        if next < self.situation.ends { Step::End(next) } else { Step::Done(self.outcome) }
     }
 
     fn drop(&mut self, reason: Dropped) -> Step {
@@ -294,7 +297,9 @@ impl Plan {
         self.done()
     }
 
+    /// Nothing more but to end the sessions that an earlier login has left behind. Those of a login
+    /// that is not stored live on.
     fn done(&self) -> Step {
-        Step::Done(self.outcome)
+        if self.situation.login { Step::Done(self.outcome) } else { self.end_others(0) }
     }
 }

@@ -26,9 +26,9 @@ pub(crate) enum Standing {
     Ambiguous([SessionKey; 2]),
 }
 
-/// What the request wants changed. A commit works on a clone, so that the handle goes on to show it,
-/// and [retires](Self::retire) it when it ends, however it ends: a write whose outcome is unknown is
-/// never repeated.
+/// What the request wants changed. A commit works on a clone, so that the handle goes on to show
+/// it, and [retires](Self::retire) it when it ends, however it ends: a write whose outcome is
+/// unknown is never repeated.
 #[derive(Clone, Default)]
 pub(crate) struct Pending {
     pub(crate) login: Option<UserId>,
@@ -63,8 +63,8 @@ impl Pending {
         self.fields.clear();
     }
 
-    /// What a write of the field `name` alone has to bring along: what is pending for it; and if all
-    /// fields are to be cleared, that and all that came after it.
+    /// What a write of the field `name` alone has to bring along: what is pending for it; and if
+    /// all fields are to be cleared, that and all that came after it.
     pub(crate) fn needed_for(&self, name: &CheckedName) -> Self {
         let fields = if self.clears > 0 {
             self.fields.clone()
@@ -122,14 +122,30 @@ impl Pending {
     }
 }
 
+/// A token that is in the store.
+pub(crate) struct Issued {
+    pub(crate) token: SessionToken,
+    /// Until when the browser keeps it; without, until it is closed.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Issued {
+    pub(crate) fn new(token: SessionToken, record: &Record) -> Self {
+        let ends_with_browser = record.lifetime().ends_with_browser();
+        Self { token, until: (!ends_with_browser).then(|| record.absolute_deadline()) }
+    }
+}
+
 /// The state behind a handle.
 pub(crate) struct State {
     pub(crate) standing: Standing,
     pub(crate) pending: Pending,
-    /// Sessions that end when the pending login is stored.
-    pub(crate) ends: Vec<SessionKey>,
-    /// What the client is to be given: a token that is in the store.
-    pub(crate) issued: Option<SessionToken>,
+    /// Sessions that the pending login leaves behind: they end when it is stored.
+    pub(crate) left_behind: Vec<SessionKey>,
+    /// Sessions that a stored login has left behind: they are to end now.
+    pub(crate) to_end: Vec<SessionKey>,
+    /// What the client is to be given.
+    pub(crate) issued: Option<Issued>,
     /// A rotation was wished for and has not come about: another may hold the token that it was to
     /// make worthless.
     pub(crate) rotation_missed: bool,
@@ -145,7 +161,8 @@ impl State {
         Self {
             standing,
             pending: Pending::default(),
-            ends: Vec::new(),
+            left_behind: Vec::new(),
+            to_end: Vec::new(),
             issued: None,
             rotation_missed: false,
             logged_out: false,
@@ -178,11 +195,11 @@ impl State {
     }
 
     /// A field as this request sees it.
-    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+    pub(crate) fn value(&self, name: &str) -> Option<&SmolStr> {
         match self.pending.fields.get(name) {
-            Some(json) => json.as_deref(),
+            Some(json) => json.as_ref(),
             None if self.pending.clears > 0 => None,
-            None => self.record()?.field(name),
+            None => self.record()?.fields.value(name),
         }
     }
 
@@ -210,11 +227,11 @@ impl State {
         let is_others = self.user().is_some_and(|current| *current != user);
         match &self.standing {
             Standing::Live { key, .. } if is_others => {
-                self.ends.push(*key);
+                self.left_behind.push(*key);
                 self.start_afresh();
             }
             Standing::Ambiguous(keys) => {
-                self.ends.extend(*keys);
+                self.left_behind.extend(*keys);
                 self.start_afresh();
             }
             Standing::Superseded => self.standing = Standing::Vacant,
@@ -222,6 +239,31 @@ impl State {
             _ => {}
         }
         self.pending.login = Some(user);
+    }
+
+    /// Leaves a session behind that a clone of the handle has logged somebody else in on since the
+    /// pending login was wished for.
+    pub(crate) fn leave_others_session(&mut self) {
+        if let (Some(login), Some((key, record))) = (&self.pending.login, self.live())
+            && record.user().is_some_and(|user| user != login)
+        {
+            self.left_behind.push(key);
+            self.standing = Standing::Vacant;
+        }
+    }
+
+    /// The pending login is in the store.
+    pub(crate) fn login_is_stored(&mut self) {
+        self.to_end.append(&mut self.left_behind);
+    }
+
+    /// Forgets what a commit has dealt with. What a login that is not stored was to leave behind
+    /// lives on.
+    pub(crate) fn retire(&mut self, dealt_with: &Pending) {
+        self.pending.retire(dealt_with);
+        if self.pending.login.is_none() {
+            self.left_behind.clear();
+        }
     }
 
     /// Without a session and without wishes.
@@ -250,7 +292,7 @@ impl State {
             touch: self
                 .record()
                 .is_some_and(|record| record.lifetime().touch_is_due(record.last_seen_at(), now)),
-            ends: self.ends.len(),
+            ends: self.to_end.len() + self.left_behind.len(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `Session::update`: a read-modify-write that holds under contention.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 use smol_str::SmolStr;
@@ -10,15 +10,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Session, decode, state::Pending};
+use super::{Session, decode, state::Pending, turn::Turn};
 use crate::{
-    error::{SessionError, SessionErrorKind, StoreError, StoreErrorKind},
+    error::{SessionError, SessionErrorKind},
     field::{CheckedName, FieldOf},
     record::{Change, Record, to_json},
     report,
     store::Updated,
     token::SessionKey,
-    within::Within,
 };
 
 /// Each attempt that fails means that another's has succeeded; this many others is too much.
@@ -31,14 +30,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl Session {
-    /// Changes one field by what it is in the store at that moment, and returns what was stored: 100
-    /// parallel increments add 100.
+    /// Changes one field by what it is in the store at that moment, and returns what was stored:
+    /// 100 parallel increments add 100.
     ///
-    /// `change` gets the value, or `None` where there is none, and returns the new one, or `None` to
-    /// remove the field; it is called again whenever another request was faster. It starts from this
-    /// handle's pending value of the field, if there is one, and that is stored with it. Other pending
-    /// changes stay pending. Where there is no session yet, one is made, with all that is pending, if
-    /// there is a value to keep.
+    /// `change` gets the value, or `None` where there is none, and returns the new one, or `None`
+    /// to remove the field; it is called again whenever another request was faster. It may read the
+    /// session. It starts from this handle's pending value of the field, if there is one, and that
+    /// is stored with it. Other pending changes stay pending. Where there is no session yet, one is
+    /// made, with all that is pending, if there is a value to keep.
     ///
     /// ```
     /// # use tower_wristband::{Session, SessionError};
@@ -50,10 +49,11 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::Gone`] if the session has ended, [`SessionErrorKind::Conflict`] if others
-    /// kept changing it for as long as a store call may take, [`SessionErrorKind::TooLarge`],
-    /// [`SessionErrorKind::Decode`], and those of [`save`](Self::save). Nothing was written then,
-    /// except that after [`SessionErrorKind::Store`] it may have been.
+    /// [`SessionErrorKind::Gone`] if the session has ended, [`SessionErrorKind::Conflict`] if
+    /// others kept changing it for as long as a store call may take,
+    /// [`SessionErrorKind::TooLarge`], [`SessionErrorKind::Decode`], and those of
+    /// [`save`](Self::save). Nothing was written then, except that after
+    /// [`SessionErrorKind::Store`] it may have been.
     pub async fn update<T, F>(
         &self,
         field: impl FieldOf<T>,
@@ -68,15 +68,12 @@ impl Session {
             Some(value) => to_json(&value).map(Some),
             None => Ok(None),
         };
-        let _turn = self.turn().await;
+        let turn = self.turn().await;
         let has_session = self.usable()?.live().is_some();
         let stored = if has_session {
-            let attempts = pin!(self.update_stored(&name, &mut apply));
-            Within::new(self.config().store_timeout, attempts)
-                .await
-                .unwrap_or_else(|_elapsed| Err(StoreError::new(StoreErrorKind::Timeout).into()))?
+            self.update_stored(&name, &mut apply, turn).await?
         } else {
-            self.update_new(name, &mut apply).await?
+            self.update_new(name, &mut apply, turn).await?
         };
         decode(stored.as_deref())
     }
@@ -86,15 +83,17 @@ impl Session {
         &self,
         name: CheckedName,
         apply: &mut impl FnMut(Option<&str>) -> Result<Option<SmolStr>, SessionError>,
+        turn: Turn,
     ) -> Result<Option<SmolStr>, SessionError> {
-        let json = {
+        let pending = self.usable()?.value(name.as_str()).cloned();
+        // The caller's code may look at the session: it runs without the lock.
+        let json = apply(pending.as_deref())?;
+        {
             let mut state = self.usable()?;
-            let json = apply(state.value(name.as_str()))?;
             self.check_size(&state, &name, json.as_ref())?;
             state.pending.fields.insert(name, json.clone());
-            json
-        };
-        match self.commit_now().await? {
+        }
+        match self.commit_now(turn).await? {
             Some(committed) => self.check(committed).map(|()| json),
             None => Ok(json),
         }
@@ -105,19 +104,20 @@ impl Session {
         &self,
         name: &CheckedName,
         apply: &mut impl FnMut(Option<&str>) -> Result<Option<SmolStr>, SessionError>,
+        _turn: Turn,
     ) -> Result<Option<SmolStr>, SessionError> {
         let config = self.config();
         let started = Instant::now();
         for attempt in 0..MAX_ATTEMPTS {
             let Attempt { key, mut record, consumed, change, json } = self.attempt(name, apply)?;
             let (logins, expect) = (record.logins(), record.version());
-            let stored = change.clone();
-            let used_up = UsedUp { session: self, consumed };
-            let updated = config
-                .ask(|store, now| store.update(key, stored, logins, Some(expect), now))
-                .await?;
-            match updated {
+            let mut used_up = UsedUp { session: self, consumed, is_stored: false };
+            let future =
+                config.store.update(key, change.clone(), logins, Some(expect), config.now());
+            let left = config.store_timeout.saturating_sub(started.elapsed());
+            match config.wait("update", left, future).await? {
                 Updated::Stored => {
+                    used_up.is_stored = true;
                     record.apply(&change, config.now());
                     if let Some(current) = self.read().record_mut(key) {
                         current.refresh(record);
@@ -156,16 +156,22 @@ impl Session {
         name: &CheckedName,
         apply: &mut impl FnMut(Option<&str>) -> Result<Option<SmolStr>, SessionError>,
     ) -> Result<Attempt, SessionError> {
-        let state = self.usable()?;
-        let Some((key, record)) = state.live() else {
-            return Err(SessionError::new(SessionErrorKind::Gone));
+        let (key, record, consumed, known) = {
+            let state = self.usable()?;
+            let Some((key, record)) = state.live() else {
+                return Err(SessionError::new(SessionErrorKind::Gone));
+            };
+            let known = state.value(name.as_str()).cloned();
+            (key, record.clone(), state.pending.needed_for(name), known)
         };
-        let json = apply(state.value(name.as_str()))?;
-        self.check_size(&state, name, json.as_ref())?;
-        let consumed = state.pending.needed_for(name);
-        let mut change = consumed.to_change(self.config().random.version()?);
+        // The caller's code may look at the session: it runs without the lock.
+        let json = apply(known.as_deref())?;
+        self.check_size(&*self.usable()?, name, json.as_ref())?;
+        let version =
+            self.config().random.version().inspect_err(|error| report::random_failed(error))?;
+        let mut change = consumed.to_change(version);
         change.set_field(name.clone(), json.clone());
-        Ok(Attempt { key, record: record.clone(), consumed, change, json })
+        Ok(Attempt { key, record, consumed, change, json })
     }
 }
 
@@ -180,11 +186,13 @@ struct Attempt {
     json: Option<SmolStr>,
 }
 
-/// The pending changes that an attempt stores. Whether it succeeds, fails or is cancelled, they are not
-/// stored again: the outcome may be unknown, and they are older than what the attempt made of them.
+/// The pending changes that an attempt stores. Whether it succeeds, fails or is cancelled, they are
+/// not stored again: the outcome may be unknown, and they are older than what the attempt made of
+/// them.
 struct UsedUp<'a> {
     session: &'a Session,
     consumed: Pending,
+    is_stored: bool,
 }
 
 impl UsedUp<'_> {
@@ -197,6 +205,9 @@ impl UsedUp<'_> {
 impl Drop for UsedUp<'_> {
     fn drop(&mut self) {
         self.session.state().pending.retire(&self.consumed);
+        if !self.is_stored && !self.consumed.is_empty() {
+            report::dropped("an update that brought them along failed or was cancelled");
+        }
     }
 }
 

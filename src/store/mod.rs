@@ -1,60 +1,63 @@
 //! For store authors: the [`SessionStore`] trait and its contract.
 //!
-//! A store keeps [`Record`]s by [`SessionKey`]. It never sees a token: the key is public, and of the
-//! secret it keeps the [`Proof`], a hash. What follows is the contract that all stores keep; with the
-//! feature `testing`, `testing::contract::check_all` runs it against any store and names the point
-//! that failed.
+//! A store keeps [`Record`]s by [`SessionKey`]. It never sees a token: the key is public, and of
+//! the secret it keeps the [`Proof`], a hash. What follows is the contract that all stores keep;
+//! with the feature `testing`, `testing::contract::check_all` runs it against any store and names
+//! the point that failed.
 //!
 //! # The contract
 //!
-//! Every operation takes `now`: the node's clock decides what is alive. Expiry by the server itself is
-//! garbage collection, and later.
+//! Every operation takes `now`: the node's clock decides what is alive. Expiry by the server itself
+//! is garbage collection, and later.
 //!
 //! 1. [`create`](SessionStore::create) inserts only where nothing is. A taken key is
 //!    [`Collision`](StoreErrorKind::Collision) and changes nothing.
-//! 2. [`load`](SessionStore::load) returns only records that are alive at `now`. Expired is the same
-//!    as none, swept or not. Reads go to the authority, never to a replica that may lag.
+//! 2. [`load`](SessionStore::load) returns only records that are alive at `now`. Expired is the
+//!    same as none, swept or not. Reads go to the authority, never to a replica that may lag.
 //! 3. [`update`](SessionStore::update), [`rotate`](SessionStore::rotate) and
 //!    [`touch`](SessionStore::touch) never create. A record that is missing or expired, or on which
-//!    another login has happened since (`logins` differs), is `Gone`, and nothing is written. A plain
-//!    rotation in between does not stop an `update`: the session is the same.
+//!    another login has happened since (`logins` differs), is `Gone`, and nothing is written. A
+//!    plain rotation in between does not stop an `update`: the session is the same.
 //! 4. A delta is atomic. Fields it doesn't name keep their values, whoever wrote them meanwhile.
 //! 5. With `expect`, another version answers [`Conflict`](Updated::Conflict) and writes nothing.
-//!    Delivered twice is done once, for every operation, also when others wrote in between: a `create`
-//!    repeated after a `destroy` doesn't bring the session back, an old delta doesn't undo a newer one.
-//!    A store whose client never resends by itself need do nothing: the layer never repeats a write
-//!    whose outcome it doesn't know.
-//! 6. `rotate` is one change to one record: from then on the old proof is dead and the new one lives,
-//!    never both, never neither. A record that already holds the new proof answers `Stored`; one that
-//!    holds any other than the old is `Gone`. The creation time stays; the absolute lifetime starts
-//!    anew only when a user is bound. A record is bound to one user in its life: binding it to another
-//!    is `Gone`.
-//! 7. `touch` moves last-seen forward only, never past the absolute deadline, and changes neither data
-//!    nor version.
+//!    Delivered twice is done once, for every operation, also when others wrote in between: a
+//!    `create` repeated after a `destroy` doesn't bring the session back, an old delta doesn't undo
+//!    a newer one. A store whose client never resends by itself need do nothing: the layer never
+//!    repeats a write whose outcome it doesn't know.
+//! 6. `rotate` is one change to one record: from then on the old proof is dead and the new one
+//!    lives, never both, never neither. A record that already holds the new proof answers `Stored`;
+//!    one that holds any other than the old is `Gone`. The creation time stays; the absolute
+//!    lifetime starts anew only when a user is bound. A record is bound to one user in its life:
+//!    binding it to another is `Gone`.
+//! 7. `touch` moves last-seen forward only, never past the absolute deadline, and changes neither
+//!    data nor version.
 //! 8. [`destroy`](SessionStore::destroy) is idempotent. Once it has returned, no `load` that starts
 //!    later, on any node, finds the record.
-//! 9. [`list`](SessionStore::list) and [`destroy_user`](SessionStore::destroy_user) reach every session
-//!    that was live and bound to the user when they started. An index that can't be changed atomically
-//!    with the record holds hints: written before the record, removed only by whose own `destroy`
-//!    removed the record, or after the absolute deadline.
+//! 9. [`list`](SessionStore::list) and [`destroy_user`](SessionStore::destroy_user) reach every
+//!    session that was live and bound to the user when they started. An index that can't be changed
+//!    atomically with the record holds hints: written before the record, removed only by whose own
+//!    `destroy` removed the record, or after the absolute deadline.
 //! 10. `cap`: binding a user beyond the cap ends the oldest living sessions of that user (by
-//!     authentication time, then key), never the one just bound. Once concurrent logins have settled,
-//!     no more than the cap are alive.
-//! 11. A dropped future leaves its operation done or not done, never half done (`destroy_user` may have
-//!     ended some: repeat it).
-//! 12. Errors keep their [kind](StoreErrorKind) apart, and their source. A record that can't be decoded
-//!     is [`Corrupt`](StoreErrorKind::Corrupt); one of a newer format is
-//!     [`Unavailable`](StoreErrorKind::Unavailable), so that a rolling deploy logs nobody out. `list`
-//!     skips such records; `destroy` and `destroy_user` never need to decode one.
+//!     authentication time, then key), never the one just bound. Once concurrent logins have
+//!     settled, no more than the cap are alive.
+//! 11. A dropped future leaves its operation done or not done, never half done (`destroy_user` may
+//!     have ended some: repeat it).
+//! 12. Errors keep their [kind](StoreErrorKind) apart, and their source. A record that can't be
+//!     decoded is [`Corrupt`](StoreErrorKind::Corrupt); one of a newer format is
+//!     [`Unavailable`](StoreErrorKind::Unavailable), so that a rolling deploy logs nobody out.
+//!     `list` skips such records; `destroy` and `destroy_user` never need to decode one.
 //!
-//! Points 6 and 8 hold on an authoritative primary: a write that a database acknowledges and then loses
-//! in a failover is lost here too.
+//! Points 6 and 8 hold on an authoritative primary: a write that a database acknowledges and then
+//! loses in a failover is lost here too.
 //!
 //! # Writing one
 //!
-//! A store that keeps blobs and can compare and swap a whole blob is a few lines an operation, since a
-//! [`Record`] encodes and decodes itself, applies a [`Change`], and says whether it is alive. The
-//! example `custom_store` is such a store, and passes the contract.
+//! A store that keeps blobs and can compare and swap a whole blob is a few lines an operation,
+//! since a [`Record`] encodes and decodes itself, applies a [`Change`], and says whether it is
+//! alive. The example `custom_store` is such a store, and passes the contract.
+//!
+//! A store that keeps columns writes the [`RecordParts`] of a new record and the [`ChangeParts`] of
+//! a delta, and reads with [`Record::from_parts`].
 
 mod future;
 mod memory;
@@ -71,12 +74,14 @@ use crate::{clock::Timestamp, user::UserId};
 pub use crate::{
     error::{StoreError, StoreErrorKind},
     field::{FieldAccepting, FieldName, FieldOf},
-    record::{Change, ChangeParts, FieldChanges, Record, Rotated, SessionSummary, Updated},
+    record::{
+        Change, ChangeParts, FieldChanges, Record, RecordParts, Rotated, SessionSummary, Updated,
+    },
     token::{Proof, SessionKey, SessionToken},
 };
 
-/// Where sessions are kept. See the [module's documentation](self) for the contract, whose points the
-/// methods refer to.
+/// Where sessions are kept. See the [module's documentation](self) for the contract, whose points
+/// the methods refer to.
 ///
 /// The trait is object-safe, and `Arc<dyn SessionStore>` is itself a store, so that a program can
 /// choose its store when it starts.
@@ -107,8 +112,8 @@ pub trait SessionStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Updated>;
 
-    /// Replaces the proof `from` by `to` and applies the delta, in one change (point 6); enforces the
-    /// cap if the delta binds a user (point 10).
+    /// Replaces the proof `from` by `to` and applies the delta, in one change (point 6); enforces
+    /// the cap if the delta binds a user (point 10).
     fn rotate(
         &self,
         key: SessionKey,
@@ -119,7 +124,8 @@ pub trait SessionStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Rotated>;
 
-    /// Moves last-seen forward (point 7). Answers whether the session is alive, with `logins` logins.
+    /// Moves last-seen forward (point 7). Answers whether the session is alive, with `logins`
+    /// logins.
     fn touch(&self, key: SessionKey, logins: u32, now: Timestamp) -> StoreFuture<bool>;
 
     /// Removes the record (point 8), if it belongs to `owner` when one is named. Answers whether a
@@ -136,8 +142,8 @@ pub trait SessionStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> StoreFuture<Vec<SessionSummary>>;
 
-    /// Ends the user's sessions (point 9) but `except` and, of the others, the `keep_newest` with the
-    /// latest authentication. Answers how many living ones were ended.
+    /// Ends the user's sessions (point 9) but `except` and, of the others, the `keep_newest` with
+    /// the latest authentication. Answers how many living ones were ended.
     fn destroy_user(
         &self,
         user: UserId,
@@ -148,10 +154,13 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Removes expired records, at most `limit`. Answers how many; zero where the server expires
     /// records by itself.
+    ///
+    /// `limit` bounds the work as well: a store that finds many living records where it looks for
+    /// expired ones stops early and answers fewer, perhaps zero. The next call goes on.
     fn sweep(&self, limit: usize, now: Timestamp) -> StoreFuture<usize>;
 
-    /// Whether the store can be used: it is reachable, its schema is right, and its clock is within a
-    /// second of `now`. The error says what to do.
+    /// Whether the store can be used: it is reachable, its schema is right, and its clock is within
+    /// a second of `now`. The error says what to do.
     fn check(&self, now: Timestamp) -> StoreFuture<()>;
 }
 

@@ -27,8 +27,8 @@ const BATCH: usize = 1000;
 /// The pause after failures is at most the interval times two to the power of this.
 const MAX_DOUBLINGS: u32 = 4;
 
-/// A batch that takes longer than this is given up, so that an answer that never comes doesn't end the
-/// clean-up unnoticed.
+/// A batch that takes longer than this is given up, so that an answer that never comes doesn't end
+/// the clean-up unnoticed.
 const LONGEST_BATCH: Duration = Duration::from_secs(300);
 
 /// An interval of zero would leave the runtime no time for anything else.
@@ -36,9 +36,10 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Removes expired sessions from a store in the background: at once, then at every interval.
 ///
-/// It removes them in batches, and lets other tasks run in between. When the store fails, panics or
-/// takes more than five minutes for a batch, it goes on, after a pause that doubles each time, up to sixteen intervals. It ends when it is dropped,
-/// unless it is [detached](Self::detach).
+/// It removes them in batches, until one removes nothing, and lets other tasks run in between. When
+/// the store fails, panics or takes more than five minutes for a batch, it goes on, after a pause
+/// that doubles each time, up to sixteen intervals. It ends when it is dropped, unless it is
+/// [detached](Self::detach).
 ///
 /// ```
 /// use std::time::Duration;
@@ -107,7 +108,8 @@ impl SweeperBuilder {
         self
     }
 
-    /// How many sessions one call to the store removes at most (one, if that is zero). Defaults to 1000.
+    /// How many sessions one call to the store removes at most (one, if that is zero). Defaults to
+    /// 1000.
     pub fn batch(mut self, batch: usize) -> Self {
         self.batch = batch.max(1);
         self
@@ -136,9 +138,10 @@ impl SweeperBuilder {
         }
     }
 
-    /// Removes what has expired: a batch that is not full was the last.
+    /// Removes what has expired: a batch that removes nothing was the last. One that is not full
+    /// may only have stopped early.
     async fn sweep(&self) -> Result<(), StoreError> {
-        while self.sweep_batch().await? >= self.batch {
+        while self.sweep_batch().await? > 0 {
             tokio::task::yield_now().await;
         }
         Ok(())

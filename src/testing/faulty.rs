@@ -45,8 +45,8 @@ pub enum Operation {
     Check,
 }
 
-/// What befalls a call. Any fault but [`None`](Self::None) makes the answer one that has to be waited
-/// for.
+/// What befalls a call. Any fault but [`None`](Self::None) makes the answer one that has to be
+/// waited for.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
@@ -70,8 +70,8 @@ pub enum Fault {
     HoldReply(Gate),
 }
 
-/// Where calls wait until a test lets them go on, so that it decides the order of events. Clones are
-/// the same gate.
+/// Where calls wait until a test lets them go on, so that it decides the order of events. Clones
+/// are the same gate.
 ///
 /// ```
 /// # use tower_wristband::testing::{Fault, Faults, Gate, Operation};
@@ -149,8 +149,8 @@ struct Script {
 }
 
 impl Faults {
-    /// The fault of one call of the operation: of the next, or of the one behind those that have got
-    /// a fault this way already.
+    /// The fault of one call of the operation: of the next, or of the one behind those that have
+    /// got a fault this way already.
     pub fn next(&self, operation: Operation, fault: Fault) {
         self.scripts().entry(operation).or_default().next.push_back(fault);
     }

@@ -8,19 +8,21 @@ use std::{
 };
 
 use cookie::Cookie;
-use http::{HeaderValue, Response, header::SET_COOKIE};
+use http::{HeaderValue, Request, Response, header::SET_COOKIE};
 
 use crate::{
     client::Client,
     config::Config,
     error::SessionError,
     layer::SessionLayer,
+    rejection::{Rejection, RejectionKind, RejectionResponse},
     session::{Arrival, CookieToSend, Session, Standing},
     store::MemoryStore,
     user::UserId,
 };
 
-/// A session of this user in a store of its own, for the tests of a handler that takes a [`Session`].
+/// A session of this user in a store of its own, for the tests of a handler that takes a
+/// [`Session`].
 ///
 /// # Panics
 ///
@@ -51,7 +53,8 @@ pub fn visitor() -> Session {
     vacant(SessionLayer::new(MemoryStore::new()).config())
 }
 
-/// Logs the user in on the layer's store, and returns the `Cookie` header that a browser would send.
+/// Logs the user in on the layer's store, and returns the `Cookie` header that a browser would
+/// send.
 ///
 /// # Panics
 ///
@@ -123,6 +126,36 @@ pub fn cookie_from<B>(response: &Response<B>) -> Option<HeaderValue> {
         return None;
     }
     Some(HeaderValue::try_from(pairs.join("; ")).expect("cookies are a header value"))
+}
+
+/// How a [`RejectionResponse`] answers this request when it is refused, with what the layer adds.
+///
+/// ```
+/// use http::{Request, StatusCode};
+/// use tower_wristband::{RedirectToLogin, RejectionKind, testing};
+///
+/// let pages = RedirectToLogin::to("/login")?;
+/// let navigation = Request::get("/orders").header("accept", "text/html").body(()).unwrap();
+/// let response = testing::refuse::<_, String, _>(
+///     &pages,
+///     RejectionKind::Unauthenticated,
+///     &navigation,
+/// );
+/// assert_eq!(response.status(), StatusCode::SEE_OTHER);
+/// assert_eq!(response.headers()["location"], "/login?next=/orders");
+/// # Ok::<(), tower_wristband::ConfigError>(())
+/// ```
+#[must_use]
+pub fn refuse<R, B, T>(answer: &R, kind: RejectionKind, request: &Request<T>) -> Response<B>
+where
+    R: RejectionResponse<B> + ?Sized,
+{
+    let challenge = HeaderValue::from_static("Cookie realm=\"session\"");
+    let client = Client::of(request);
+    let rejection = Rejection::new(kind, &client, &challenge);
+    let mut response = answer.response(&rejection);
+    rejection.complete(&mut response);
+    response
 }
 
 fn vacant(config: &Arc<Config>) -> Session {

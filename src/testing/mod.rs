@@ -8,4 +8,4 @@ mod helpers;
 
 pub use clock::ManualClock;
 pub use faulty::{Fault, Faults, FaultyStore, Gate, Operation};
-pub use helpers::{cookie_from, issue, issue_with, signed_in, visitor};
+pub use helpers::{cookie_from, issue, issue_with, refuse, signed_in, visitor};

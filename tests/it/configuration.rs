@@ -1,11 +1,13 @@
 //! A configuration that can't work is refused when it is built, with words that help.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 use tower_wristband::{
-    Access, ConfigErrorKind, Lifetime, MemoryStore, SessionCookie, SessionErrorKind, SessionLayer,
-    SessionLayerBuilder, cookie::SameSite, testing,
+    Access, Clock, ConfigErrorKind, Lifetime, MemoryStore, SessionCookie, SessionErrorKind,
+    SessionLayer, SessionLayerBuilder, StoreErrorKind,
+    cookie::SameSite,
+    testing::{self, Fault, ManualClock, Operation},
 };
 
 use crate::support::{app, get, send, text, visit, who, world, world_with};
@@ -219,4 +221,34 @@ async fn options_do_what_they_say() {
     let clears = HeaderValue::from_static(r#""cache", "cookies", "storage""#);
     assert_eq!(response.headers()["clear-site-data"], clears);
     assert!(response.headers()["set-cookie"].to_str().unwrap().contains(attributes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_store_can_be_checked_at_start_up() {
+    let world = world();
+    let sessions = world.layer.sessions();
+    sessions.check().await.unwrap();
+    for (fault, kind) in [
+        (Fault::Error(StoreErrorKind::Unavailable), StoreErrorKind::Unavailable),
+        (Fault::Hang, StoreErrorKind::Timeout),
+    ] {
+        world.faults.next(Operation::Check, fault);
+        let error = sessions.check().await.unwrap_err();
+        assert_eq!(error.kind(), SessionErrorKind::Store(kind));
+    }
+    assert_eq!(world.faults.calls(Operation::Check), 3);
+    assert_eq!(world.store_calls(), 3);
+}
+
+#[tokio::test]
+async fn a_clock_can_be_chosen_at_run_time() {
+    let manual = ManualClock::new();
+    let shared: Arc<dyn Clock> = Arc::new(manual.clone());
+    for clock in [Box::new(manual.clone()) as Box<dyn Clock>, Box::new(shared)] {
+        let layer = builder().clock(clock).build().unwrap();
+        let cookie = testing::issue(&layer, "alice").await;
+        assert_eq!(visit(&who(&layer), &cookie).await.status(), StatusCode::OK);
+        manual.advance(Duration::from_secs(3600));
+        assert_eq!(visit(&who(&layer), &cookie).await.status(), StatusCode::UNAUTHORIZED);
+    }
 }

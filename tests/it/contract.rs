@@ -7,7 +7,6 @@ use tower_wristband::{
     testing::{Fault, FaultyStore, Operation, contract},
 };
 
-#[path = "contract/careless.rs"]
 mod careless;
 #[allow(dead_code, reason = "its `main` is for `cargo run`")]
 #[path = "../../examples/custom_store.rs"]

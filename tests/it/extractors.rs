@@ -4,8 +4,9 @@ use axum::{Router, body::Body, routing};
 use http::{Request, Response, StatusCode};
 use tower::ServiceExt;
 use tower_wristband::{
-    RedirectToLogin, RejectionKind, Session, SessionError, StoreErrorKind, UserId, rejection,
-    testing::{Fault, Operation, issue_with},
+    NotSignedIn, RedirectToLogin, RejectionKind, Session, SessionError, StoreErrorKind, UserId,
+    rejection,
+    testing::{Fault, Operation, cookie_from, issue_with},
 };
 
 use crate::support::{body, get, get_with, header, status, with, world};
@@ -117,7 +118,7 @@ async fn the_401_of_the_user_extractor_looks_like_the_one_of_a_mount_that_demand
 #[tokio::test]
 async fn the_401_of_the_user_extractor_is_rendered_by_the_innermost_mount() {
     let sessions = world().layer;
-    let pages = sessions.optional().with_rejection(RedirectToLogin::to("/login"));
+    let pages = sessions.optional().with_rejection(RedirectToLogin::to("/login").unwrap());
     let api = sessions.optional().with_rejection(rejection::from_fn(|rejection| {
         rejection.response(Body::from("{\"error\":\"log in\"}"))
     }));
@@ -150,7 +151,7 @@ async fn the_401_of_the_user_extractor_is_grpcs_for_a_grpc_call() {
 /// It is the extractor's answer that is rendered, not every 401 below an `Optional` mount.
 #[tokio::test]
 async fn a_401_of_the_handler_is_not_rendered_by_the_layer() {
-    let pages = world().layer.optional().with_rejection(RedirectToLogin::to("/login"));
+    let pages = world().layer.optional().with_rejection(RedirectToLogin::to("/login").unwrap());
     let router = Router::new()
         .route("/", routing::get(async || status(StatusCode::UNAUTHORIZED)))
         .layer(pages);
@@ -189,4 +190,54 @@ async fn an_error_of_the_session_is_503_in_an_outage_and_500_otherwise() {
     assert_eq!(header(&response, "retry-after"), None);
     assert_eq!(header(&response, "set-cookie"), None);
     assert_eq!(body(response).await, "", "the store's words stay inside");
+}
+
+async fn who_is_it(user: Result<UserId, NotSignedIn>) -> String {
+    match user {
+        Ok(user) => user.to_string(),
+        Err(reason) => {
+            let source = std::error::Error::source(&reason);
+            format!("{reason} ({} {})", reason.is_missing_layer(), source.is_some())
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handler_can_ask_why_nobody_is_signed_in() {
+    let world = world();
+    let router = Router::new().route("/", routing::get(who_is_it));
+    let inside = router.clone().layer(world.layer.optional());
+    let alice = world.signed_in("alice").await;
+    assert_eq!(body(ask(inside.clone(), get_with("/", &alice)).await).await, "alice");
+    assert_eq!(body(ask(inside, get("/")).await).await, "nobody is signed in (false false)");
+    let outside = body(ask(router, get("/")).await).await;
+    assert_eq!(outside, "nothing says who is signed in (true true)");
+}
+
+async fn log_in_with_a_long_label(session: Session) -> Result<(), SessionError> {
+    session.log_in("alice")?;
+    session.set_label(&"x".repeat(256))
+}
+
+async fn log_in_and_read(session: Session) -> Result<(), SessionError> {
+    session.log_in("alice")?;
+    session.insert("text", "not a number")?;
+    session.get::<u32>("text").map(drop)
+}
+
+#[tokio::test]
+async fn a_login_before_an_error_is_stored_unless_that_is_a_server_error() {
+    let world = world();
+    let router = Router::new()
+        .route("/400", routing::get(log_in_with_a_long_label))
+        .route("/500", routing::get(log_in_and_read))
+        .layer(world.layer.optional());
+    let response = ask(router.clone(), get("/500")).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(cookie_from(&response), None);
+    let response = ask(router, get("/400")).await;
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let cookie = cookie_from(&response).expect("the login is stored");
+    let guarded = Router::new().route("/", routing::get(only_user)).layer(world.layer.clone());
+    assert_eq!(body(ask(guarded, get_with("/", &cookie)).await).await, "alice");
 }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use axum::body::Body;
+use axum::{Router, body::Body, routing};
 use http::{HeaderValue, Request, Response, StatusCode, header::COOKIE};
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_wristband::{
@@ -99,7 +99,7 @@ async fn each_mount_demands_what_it_says_wherever_it_is_nested() {
 #[tokio::test]
 async fn an_inner_mount_refuses_in_its_own_way() {
     let world = world();
-    let pages = world.layer.with_rejection(RedirectToLogin::to("/login"));
+    let pages = world.layer.with_rejection(RedirectToLogin::to("/login").unwrap());
     let nested = around(&world.layer.optional(), who(&pages));
     let response = send(&nested, with(get("/"), "accept", "text/html")).await;
     assert_eq!(header(&response, "location"), Some("/login?next=/"));
@@ -247,6 +247,23 @@ async fn a_mount_decides_by_method_and_address() {
                 assert_eq!(response.status(), status, "{method} {path}");
             }
         }
+    }
+}
+
+/// What the documentation warns of: axum's `nest` takes the prefix off the address that a layer sees.
+#[tokio::test]
+async fn a_rule_inside_of_nest_takes_an_admins_login_page_for_the_public_one() {
+    let world = world();
+    let guarded = world.layer.with_access_by(|_, uri| match uri.path() {
+        "/login" => Access::Optional,
+        _ => Access::SignedIn,
+    });
+    let admin = || Router::new().route("/login", routing::get(async || "secret"));
+    let inside = Router::new().nest("/admin", admin().layer(guarded.clone()));
+    let outside = Router::new().nest("/admin", admin()).layer(guarded);
+    for (router, expected) in [(inside, StatusCode::OK), (outside, StatusCode::UNAUTHORIZED)] {
+        let response = router.oneshot(get("/admin/login")).await.unwrap();
+        assert_eq!(response.status(), expected);
     }
 }
 

@@ -4,7 +4,7 @@ use axum::{Router, body::Body, routing};
 use http::{Method, Request, Response, StatusCode};
 use tower::ServiceExt;
 use tower_wristband::{
-    RedirectToLogin, SessionCookie, SessionLayer, StoreErrorKind, rejection,
+    ConfigErrorKind, RedirectToLogin, SessionCookie, SessionLayer, StoreErrorKind, rejection,
     testing::{Fault, Operation},
 };
 use url::Url;
@@ -14,7 +14,7 @@ use crate::support::{app, body, get, header, send, text, visit, who, with, world
 const SITE: &str = "https://club.example";
 
 fn redirecting() -> SessionLayer<RedirectToLogin> {
-    world().layer.with_rejection(RedirectToLogin::to("/login"))
+    world().layer.with_rejection(RedirectToLogin::to("/login").unwrap())
 }
 
 /// What a browser sends that goes to a page.
@@ -45,6 +45,7 @@ async fn a_browser_that_goes_to_a_page_is_sent_to_the_login_page() {
         request(Method::HEAD, &[("sec-fetch-mode", "navigate")]),
         // A browser too old for `Sec-Fetch-Mode`.
         request(Method::GET, &[("accept", "application/xml, Text/HTML;q=0.9")]),
+        request(Method::GET, &[("accept", "application/xml"), ("accept", "text/html")]),
     ] {
         let response = send(&who(&redirecting()), navigation).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER);
@@ -130,7 +131,7 @@ async fn a_grpc_call_is_never_redirected() {
 #[tokio::test]
 async fn an_outage_is_never_a_redirect() {
     let world = world();
-    let layer = world.layer.with_rejection(RedirectToLogin::to("/login"));
+    let layer = world.layer.with_rejection(RedirectToLogin::to("/login").unwrap());
     let cookie = world.signed_in("alice").await;
     world.faults.always(Operation::Load, Fault::Error(StoreErrorKind::Unavailable));
     let mut request = navigation("/orders");
@@ -208,7 +209,7 @@ async fn next_is_added_to_the_query_that_the_login_page_has() {
         ("https://id.example/login", "https://id.example/login?next=/orders"),
         ("/login?lang=de#form", "/login?lang=de&next=/orders#form"),
     ] {
-        let layer = world().layer.with_rejection(RedirectToLogin::to(login));
+        let layer = world().layer.with_rejection(RedirectToLogin::to(login).unwrap());
         let response = send(&who(&layer), navigation("/orders")).await;
         assert_eq!(header(&response, "location"), Some(expected));
     }
@@ -219,7 +220,7 @@ async fn next_is_the_address_as_the_outermost_mount_saw_it() {
     let sessions = world().layer;
     let orders = Router::new()
         .route("/orders", routing::get(async || "orders"))
-        .layer(sessions.with_rejection(RedirectToLogin::to("/login")));
+        .layer(sessions.with_rejection(RedirectToLogin::to("/login").unwrap()));
     let site = Router::new()
         .nest("/admin", Router::new().nest("/club", orders))
         .layer(sessions.optional());
@@ -234,7 +235,7 @@ async fn next_loses_no_prefix_to_a_mount_of_another_configuration() {
     let members = world_with(|builder| builder.cookie(SessionCookie::new("__Host-member"))).layer;
     let orders = Router::new()
         .route("/orders", routing::get(async || "orders"))
-        .layer(members.with_rejection(RedirectToLogin::to("/login")));
+        .layer(members.with_rejection(RedirectToLogin::to("/login").unwrap()));
     let site = Router::new().nest("/admin", orders).layer(world().layer.optional());
     let response = site.oneshot(navigation("/admin/orders")).await.unwrap();
     let (_, next) = followed(&response);
@@ -244,7 +245,7 @@ async fn next_loses_no_prefix_to_a_mount_of_another_configuration() {
 #[tokio::test]
 async fn a_user_who_is_signed_in_is_not_redirected() {
     let world = world();
-    let layer = world.layer.with_rejection(RedirectToLogin::to("/login"));
+    let layer = world.layer.with_rejection(RedirectToLogin::to("/login").unwrap());
     let cookie = world.signed_in("alice").await;
     let response = visit(&who(&layer), &cookie).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -267,4 +268,54 @@ async fn a_websocket_handshake_neither_logs_in_nor_rotates() {
     assert_eq!(header(&response, "set-cookie"), None);
     assert_eq!(body(response).await, "[WebSocket, WebSocket]");
     assert_eq!(world.store_calls() - before, 1, "the look-up alone");
+}
+
+#[test]
+fn an_address_that_no_browser_can_be_sent_to_is_a_configuration_error() {
+    for login in [
+        "",
+        "login",
+        "//evil.example/login",
+        "/\\evil.example",
+        "/log in",
+        "/caf\u{e9}",
+        "/login\r\nset-cookie: a=b",
+        "/login\u{7f}",
+        "javascript:alert(1)",
+        "ftp://id.example/login",
+        "https://",
+        "https:///login",
+        "https://?next=/",
+        "https:/login",
+    ] {
+        let error = RedirectToLogin::to(login).unwrap_err();
+        assert_eq!(error.kind(), ConfigErrorKind::LoginAddress, "{login:?}");
+        assert!(error.to_string().contains("`/login`"), "{error}");
+    }
+    for login in ["/", "/login", "/a/b?c=/d#e", "/caf%C3%A9", "https://id.example", "http://[::1]/"]
+    {
+        RedirectToLogin::to(login).unwrap();
+        RedirectToLogin::to(login.to_owned()).unwrap();
+    }
+}
+
+/// It is to be open to everybody; where it is not, the browser is not sent round in circles.
+#[tokio::test]
+async fn the_login_page_is_not_redirected_to_itself() {
+    for login in ["/login", "/login?lang=de", "/login?lang=de#form", "/login#form"] {
+        let layer = world().layer.with_rejection(RedirectToLogin::to(login).unwrap());
+        for address in ["/login", "/login?next=/orders", "/login?lang=de&next=/"] {
+            let response = send(&who(&layer), navigation(address)).await;
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{address} at {login}");
+            assert!(header(&response, "www-authenticate").is_some());
+        }
+        for address in ["/", "/login/", "/login/help", "/logins", "/orders?/login"] {
+            let response = send(&who(&layer), navigation(address)).await;
+            assert_eq!(response.status(), StatusCode::SEE_OTHER, "{address} at {login}");
+        }
+    }
+    // The page of this name on another site is another one.
+    let elsewhere = RedirectToLogin::to("https://id.example/").unwrap();
+    let response = send(&who(&world().layer.with_rejection(elsewhere)), navigation("/")).await;
+    assert_eq!(header(&response, "location"), Some("https://id.example/?next=/"));
 }

@@ -18,8 +18,9 @@ use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_wristband::{
-    ConfigErrorKind, MemoryStore, RejectionKind, SessionLayer, StoreErrorKind, rejection,
-    testing::{Fault, Operation},
+    Access, ConfigErrorKind, DefaultRejection, MemoryStore, RedirectToLogin, RejectionKind,
+    RejectionResponse, SessionLayer, StoreErrorKind, rejection,
+    testing::{self, Fault, Operation},
 };
 
 use crate::support::{
@@ -306,4 +307,52 @@ async fn who_expects_100_continue_is_refused_before_the_body_is_asked_for() {
     assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
     assert!(!answer.contains("100 Continue"), "{answer}");
     server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_own_401_to_a_grpc_call_gets_what_every_401_gets() {
+    let layer =
+        world().layer.with_rejection(rejection::from_fn(|_| status(StatusCode::UNAUTHORIZED)));
+    let call = request(Method::POST, &[("content-type", "application/grpc")]);
+    let response = send(&who(&layer), call).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(header(&response, "www-authenticate"), Some("Cookie realm=\"session\""));
+    assert_eq!(header(&response, "cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn an_answer_can_be_chosen_at_run_time() {
+    type Chosen = dyn RejectionResponse<Body> + Send + Sync;
+    for (is_site, expected) in [(true, StatusCode::SEE_OTHER), (false, StatusCode::UNAUTHORIZED)] {
+        let choose = || -> Box<Chosen> {
+            match is_site {
+                true => Box::new(RedirectToLogin::to("/login").unwrap()),
+                false => Box::new(DefaultRejection::default()),
+            }
+        };
+        let shared: Arc<Chosen> = Arc::from(choose());
+        let navigation = || request(Method::GET, &[("accept", "text/html")]);
+        let layer = world().layer;
+        let response = send(&who(&layer.with_rejection(choose())), navigation()).await;
+        assert_eq!(response.status(), expected);
+        // A shared one can be cloned, and so can what is derived from the layer.
+        let derived = layer.with_rejection(shared).with_access(Access::AnySession);
+        assert_eq!(send(&who(&derived), navigation()).await.status(), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_can_be_tested_without_a_layer_and_is_the_one_that_the_layer_gives() {
+    let answer = || {
+        rejection::from_fn(|rejection| {
+            rejection.response(Body::from(format!("{} {}", rejection.kind(), rejection.is_grpc())))
+        })
+    };
+    for lines in [&[][..], &[("content-type", "application/grpc")], &[("accept", "text/html")]] {
+        let asked = || request(Method::POST, lines);
+        let tested = testing::refuse(&answer(), RejectionKind::Unauthenticated, &asked());
+        let given = send(&who(&world().layer.with_rejection(answer())), asked()).await;
+        assert_eq!((tested.status(), tested.headers()), (given.status(), given.headers()));
+        assert_eq!(body(tested).await, body(given).await);
+    }
 }

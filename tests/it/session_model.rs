@@ -148,7 +148,7 @@ impl Model {
     fn commit(&mut self, handle: &mut Handle) {
         if handle.stored.is_none() {
             if handle.login.is_none() && handle.writes.values().all(Option::is_none) {
-                return handle.forget_wishes();
+                return;
             }
             self.made += 1;
             self.living.push(self.made);

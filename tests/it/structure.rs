@@ -8,10 +8,10 @@ use std::{
 
 use tower_wristband::{
     Access, ConfigError, ConfigErrorKind, DefaultRejection, Field, Lifetime, MemoryStore,
-    MissingLayer, Page, RedirectToLogin, Rejection, RejectionKind, Session, SessionCookie,
-    SessionError, SessionErrorKind, SessionKey, SessionLayer, SessionLayerBuilder, SessionService,
-    SessionSummary, SessionToken, Sessions, StoreError, StoreErrorKind, Sweeper, SystemClock,
-    Timestamp, UserId,
+    MissingLayer, NotSignedIn, Page, RedirectToLogin, Rejection, RejectionKind, Session,
+    SessionCookie, SessionError, SessionErrorKind, SessionKey, SessionLayer, SessionLayerBuilder,
+    SessionService, SessionSummary, SessionToken, Sessions, StoreError, StoreErrorKind, Sweeper,
+    SystemClock, Timestamp, UserId,
     cookie::SameSite,
     future::ResponseFuture,
     store::{
@@ -216,6 +216,19 @@ fn nothing_is_printed_and_only_the_clock_reads_the_time() {
     }
 }
 
+/// Rows of tables and addresses can't be broken.
+#[test]
+fn no_line_is_longer_than_100_characters() {
+    for source in sources() {
+        for (at, line) in source.text.lines().enumerate() {
+            let comment = line.trim_start().trim_start_matches(['/', '!']);
+            let is_whole = comment.starts_with(" |") || comment.starts_with(" https://");
+            let fits = is_whole || line.chars().count() <= 100;
+            assert!(fits, "{}:{}", source.path.display(), at + 1);
+        }
+    }
+}
+
 #[test]
 fn only_the_token_module_makes_random_bytes_and_compares_secrets() {
     for source in sources().into_iter().filter(|source| source.module != "token") {
@@ -232,6 +245,8 @@ type Body = String;
 fn shareable<T: Send + Sync + Unpin + 'static>() {}
 
 fn survives_panics<T: UnwindSafe + RefUnwindSafe>() {}
+
+fn counted<T: Copy + Eq + std::hash::Hash>() {}
 
 #[test]
 fn public_types_cross_threads() {
@@ -255,6 +270,7 @@ fn public_types_cross_threads() {
         ManualClock,
         MemoryStore,
         MissingLayer,
+        NotSignedIn,
         Operation,
         Page,
         Proof,
@@ -313,6 +329,12 @@ fn values_can_be_kept_through_a_panic() {
     );
 }
 
+#[test]
+fn kinds_can_be_counted_in_a_map() {
+    counted::<(Access, ConfigErrorKind, Lifetime, Page, RejectionKind, SameSite)>();
+    counted::<(SessionErrorKind, SessionKey, StoreErrorKind, Timestamp)>();
+}
+
 /// A service whose future is not `Sync`, as most are.
 #[derive(Clone)]
 struct Boxed;
@@ -352,6 +374,7 @@ fn futures_can_be_spawned() {
     drop(sent(session.update("n", |n: Option<u32>| n)));
     let sessions = SessionLayer::new(MemoryStore::new()).sessions();
     let alice = UserId::try_from("alice").unwrap();
+    drop(sent(sessions.check()));
     drop(sent(sessions.list(&alice, Page::first(1))));
     drop(sent(sessions.count(&alice)));
     drop(sent(sessions.revoke_user(&alice)));

@@ -1,7 +1,7 @@
 use proptest::{collection::btree_map, option, prelude::*};
 
 use super::*;
-use crate::record::Change;
+use crate::{record::Change, user::UserId};
 
 const FORMAT_1: &str = concat!(
     r#"{"format":1,"version":"0123456789abcdef","#,
@@ -172,6 +172,13 @@ proptest! {
         prop_assert_eq!(decoded.label(), record.label());
         prop_assert_eq!(decoded.expires_at(), record.expires_at());
         prop_assert_eq!(decoded.encode(), bytes);
+    }
+
+    #[test]
+    fn what_is_taken_apart_can_be_put_together(record in any_record()) {
+        let again = Record::from_parts(record.parts()).expect("a record");
+        prop_assert_eq!(again.parts(), record.parts());
+        prop_assert_eq!(again.encode(), record.encode());
     }
 
     #[test]

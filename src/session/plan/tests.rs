@@ -1,5 +1,5 @@
-//! What a commit has to do, said a second time as laws over whole runs, and checked on every run there
-//! can be: each situation with each sequence of answers.
+//! What a commit has to do, said a second time as laws over whole runs, and checked on every run
+//! there can be: each situation with each sequence of answers.
 
 use proptest::prelude::*;
 
@@ -16,6 +16,25 @@ struct Run {
 impl Run {
     fn steps(&self) -> impl Iterator<Item = Step> {
         self.trace.iter().map(|(step, _)| *step)
+    }
+
+    /// The steps before the ends of other sessions.
+    fn main(&self) -> impl Iterator<Item = (Step, Answer)> {
+        self.trace.iter().copied().filter(|(step, _)| !matches!(step, Step::End(_)))
+    }
+
+    fn main_steps(&self) -> impl Iterator<Item = Step> {
+        self.main().map(|(step, _)| step)
+    }
+
+    fn end_failed(&self) -> bool {
+        self.count(|step, answer| matches!(step, Step::End(_)) && answer == Answer::Failed) > 0
+    }
+
+    /// Whether this is the outcome, but for other sessions that could not be ended.
+    fn comes_to(&self, outcome: Outcome) -> bool {
+        let verdict = if self.end_failed() { Verdict::Failed } else { outcome.verdict };
+        self.outcome == Outcome { verdict, ..outcome }
     }
 
     fn has(&self, step: Step) -> bool {
@@ -51,8 +70,8 @@ impl Run {
         matches!(self.situation.standing, Standing::Vacant | Standing::Live)
     }
 
-    /// Something is wanted that needs to be stored. Label, lifetime and rotation alone don't bring a
-    /// session into being.
+    /// Something is wanted that needs to be stored. Label, lifetime and rotation alone don't bring
+    /// a session into being.
     fn wants(&self) -> bool {
         let Situation { standing, login, rotate, content, extras, .. } = self.situation;
         login || content || ((rotate || extras) && standing != Standing::Vacant)
@@ -74,12 +93,12 @@ type Law = (&'static str, fn(&Run) -> Option<bool>);
 const SAFETY: &[Law] = &[
     ("where nothing is wanted there is no step, and the response is kept", |run| {
         let idle = !run.wants() && !run.situation.touch;
-        implies(idle, run.trace.is_empty() && run.outcome == Outcome::KEPT)
+        implies(idle, run.main().count() == 0 && run.comes_to(Outcome::KEPT))
     }),
     ("mere activity is one touch, and its failure changes nothing", |run| {
         let active =
             run.situation.touch && !run.wants() && run.situation.standing == Standing::Live;
-        implies(active, run.steps().eq([Step::Touch]) && run.outcome == Outcome::KEPT)
+        implies(active, run.main_steps().eq([Step::Touch]) && run.comes_to(Outcome::KEPT))
     }),
     ("a token that was replaced, or two of them, lead to no store call", |run| {
         implies(!run.has_place(), run.trace.is_empty() && run.outcome.verdict == Verdict::Kept)
@@ -94,13 +113,13 @@ const SAFETY: &[Law] = &[
     }),
     ("after a server error nothing is stored but the activity", |run| {
         let failed = run.situation.head == Head::Failed;
-        implies(failed, run.steps().all(|step| step == Step::Touch))
+        implies(failed, run.main_steps().all(|step| step == Step::Touch))
     }),
     ("what is void by a server error is reported, and the response stays the service's", |run| {
         let void = run.situation.head == Head::Failed && run.has_place() && run.wants();
         implies(
             void,
-            run.outcome == Outcome { dropped: Some(Dropped::ServerError), ..Outcome::KEPT },
+            run.comes_to(Outcome { dropped: Some(Dropped::ServerError), ..Outcome::KEPT }),
         )
     }),
     ("a new token comes into being only if the client can be given it", |run| {
@@ -110,7 +129,7 @@ const SAFETY: &[Law] = &[
     ("where no cookie can be sent, data of a living session is stored all the same", |run| {
         let Situation { standing, head, .. } = run.situation;
         let data_only = standing == Standing::Live && head == Head::Cookieless && run.wants_data();
-        implies(data_only, run.steps().eq([Step::Update]))
+        implies(data_only, run.main_steps().eq([Step::Update]))
     }),
     ("a login, rotation or session that no cookie could tell of is reported", |run| {
         let Situation { standing, head, login, rotate, .. } = run.situation;
@@ -169,7 +188,7 @@ const SAFETY: &[Law] = &[
         let lost = run.rotation_failed() && !run.situation.login;
         let expected: &[Step] =
             if run.wants_data() { &[Step::Rotate, Step::Update] } else { &[Step::Rotate] };
-        implies(lost, run.outcome.rotation_lost && run.steps().eq(expected.iter().copied()))
+        implies(lost, run.outcome.rotation_lost && run.main_steps().eq(expected.iter().copied()))
     }),
     ("a rotation is lost only by one that was tried", |run| {
         implies(run.outcome.rotation_lost, run.rotation_failed())
@@ -178,16 +197,13 @@ const SAFETY: &[Law] = &[
         let gone = run.got(Step::Update, Answer::Gone);
         implies(
             gone,
-            run.outcome.dropped == Some(Dropped::Gone) && run.outcome.verdict == Verdict::Kept,
+            run.outcome.dropped == Some(Dropped::Gone)
+                && (run.outcome.verdict == Verdict::Kept || run.end_failed()),
         )
     }),
     ("a write of unknown outcome is not repeated, and nothing follows it", |run| {
-        let writes = &run.trace[..run.trace.len().saturating_sub(1)];
-        Some(
-            writes
-                .iter()
-                .all(|(step, answer)| matches!(step, Step::End(_)) || *answer != Answer::Failed),
-        )
+        let last = run.main().count().saturating_sub(1);
+        Some(run.main().take(last).all(|(_, answer)| answer != Answer::Failed))
     }),
     ("a failure is told", |run| {
         let failed = run.count(|step, answer| step != Step::Touch && answer == Answer::Failed);
@@ -197,7 +213,7 @@ const SAFETY: &[Law] = &[
         let told = if run.situation.login {
             run.outcome.verdict == Verdict::Failed
         } else {
-            run.outcome == Outcome { dropped: Some(Dropped::Full), ..Outcome::KEPT }
+            run.comes_to(Outcome { dropped: Some(Dropped::Full), ..Outcome::KEPT })
         };
         implies(run.got(Step::Create, Answer::Full), told)
     }),
@@ -207,10 +223,10 @@ const SAFETY: &[Law] = &[
         let failed = run.outcome.verdict == Verdict::Failed;
         implies(collisions > 0, collisions < 3 || (collisions == 3 && failed))
     }),
-    ("other sessions end only by a login whose own session is stored, each once", |run| {
+    ("other sessions end once no login is pending or it is stored, each once", |run| {
         let ends = run.ends();
         let expected =
-            if run.situation.login && run.tokens() == 1 { run.situation.ends } else { 0 };
+            if run.situation.login && run.tokens() == 0 { 0 } else { run.situation.ends };
         Some(ends.iter().copied().eq(0..expected))
     }),
     ("other sessions end last", |run| {
@@ -222,7 +238,8 @@ const SAFETY: &[Law] = &[
     }),
 ];
 
-/// What holds while the store keeps its contract and answers no step in a way that isn't the step's.
+/// What holds while the store keeps its contract and answers no step in a way that isn't the
+/// step's.
 const PROGRESS: &[Law] = &[
     ("if all goes well, everything goes in one call", |run| {
         let smooth = run.trace.iter().all(|(_, answer)| *answer == Answer::Done);
@@ -237,14 +254,10 @@ const PROGRESS: &[Law] = &[
     }),
 ];
 
-/// Something was stored and something else was not, for a reason that is told: another session could
-/// not be ended, the data of a rotation that can't be is stored without it.
+/// Something was stored and something else was not, for a reason that is told: another session
+/// could not be ended, the data of a rotation that can't be is stored without it.
 fn excused(run: &Run) -> bool {
-    let end_failed = run
-        .trace
-        .iter()
-        .any(|(step, answer)| matches!(step, Step::End(_)) && *answer == Answer::Failed);
-    end_failed || run.outcome.dropped == Some(Dropped::Cookieless)
+    run.end_failed() || run.outcome.dropped == Some(Dropped::Cookieless)
 }
 
 const ANSWERS: [Answer; 8] = [
@@ -293,9 +306,11 @@ fn situations() -> impl Iterator<Item = Situation> {
 }
 
 fn is_possible(situation: &Situation) -> bool {
-    let Situation { standing, login, same_user, content, extras, touch, .. } = *situation;
+    let Situation { standing, login, same_user, content, extras, touch, ends, .. } = *situation;
     let is_live = standing == Standing::Live;
-    (!same_user || (login && is_live)) && (!touch || is_live) && (!content || extras)
+    // What an earlier login has left to end, it has left with a session of its own.
+    let may_end = ends == 0 || login || is_live;
+    (!same_user || (login && is_live)) && (!touch || is_live) && (!content || extras) && may_end
 }
 
 /// Carries a plan out with every sequence of answers that `possible` lets through.
@@ -380,6 +395,7 @@ fn any_situation() -> impl Strategy<Value = Situation> {
     let all: Vec<_> = situations().collect();
     (prop::sample::select(all), 0..200_usize)
         .prop_map(|(situation, ends)| Situation { ends, ..situation })
+        .prop_filter("possible", is_possible)
 }
 
 proptest! {

@@ -21,7 +21,8 @@ pub(super) struct Bound {
     anonymous: Mutex<Anonymous>,
 }
 
-/// The sessions that were created without a user, in that order; some have ended or been bound since.
+/// The sessions that were created without a user, in that order; some have ended or been bound
+/// since.
 struct Anonymous {
     keys: VecDeque<SessionKey>,
     // How many keys there may be before the stale ones are dropped.

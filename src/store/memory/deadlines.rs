@@ -85,7 +85,8 @@ impl Deadlines {
 
 #[cfg(test)]
 impl Deadlines {
-    pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).hints.len()).sum()
+    pub(super) fn hints(&self, condition: impl Fn(&Hint) -> bool) -> usize {
+        let count = |shard: &Shard| shard.hints.iter().filter(|hint| condition(&hint.0)).count();
+        self.shards.iter().map(|shard| count(&lock(shard))).sum()
     }
 }

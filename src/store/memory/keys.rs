@@ -8,8 +8,8 @@ use crate::token::SessionKey;
 
 pub(super) type HashKeys = BuildHasherDefault<KeyHasher>;
 
-/// Spreads keys over the map. It need not withstand chosen keys: those that are stored are random and
-/// made by this crate; a client chooses only what is looked up.
+/// Spreads keys over the map. It need not withstand chosen keys: those that are stored are random
+/// and made by this crate; a client chooses only what is looked up.
 #[derive(Default)]
 pub(super) struct KeyHasher(u64);
 
@@ -18,7 +18,8 @@ impl Hasher for KeyHasher {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            // Both halves of the product, so that every bit of the key reaches every bit of the hash.
+            // Both halves of the product, so that every bit of the key reaches every bit of the
+            // hash.
             let product = u128::from(self.0 ^ u64::from_le_bytes(word)) * 0x9e37_79b9_7f4a_7c15;
             self.0 = (product as u64) ^ ((product >> 64) as u64);
         }
@@ -34,8 +35,8 @@ impl Hasher for KeyHasher {
     }
 }
 
-/// The hash of a key, half its size, which finds the key in the map. Where two keys share one, either
-/// is found.
+/// The hash of a key, half its size, which finds the key in the map. Where two keys share one,
+/// either is found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Fingerprint(u64);
 

@@ -26,11 +26,11 @@ use crate::{
 
 /// Sessions in this process's memory: they end with the process, and no other node sees them.
 ///
-/// A clone is a handle to the same sessions. Every answer is there at once, without a runtime. Reads
-/// take no lock, and what has no user is changed without one.
+/// A clone is a handle to the same sessions. Every answer is there at once, without a runtime.
+/// Reads take no lock, and what has no user is changed without one.
 ///
-/// Nothing is spawned: each `create` removes a few expired sessions, so that they don't pile up. Where
-/// the memory is to be freed in idle times as well, add a [`Sweeper`](crate::Sweeper).
+/// Nothing is spawned: each `create` removes a few expired sessions, so that they don't pile up.
+/// Where the memory is to be freed in idle times as well, add a [`Sweeper`](crate::Sweeper).
 ///
 /// ```
 /// use tower_wristband::MemoryStore;
@@ -50,9 +50,10 @@ impl MemoryStore {
 
     /// A store for at most `max` sessions, so that visitors can't exhaust the memory.
     ///
-    /// When it is full (of sessions that have not expired), a new anonymous session is refused as
-    /// [`Full`](crate::StoreErrorKind::Full). A new session of a user ends the oldest anonymous one,
-    /// and is refused only if there is none. A login on a session that exists needs no room.
+    /// When it is full, it looks at a few hundred sessions that may have expired, to make room. If
+    /// none of them has, a new anonymous session is refused as
+    /// [`Full`](crate::StoreErrorKind::Full). A new session of a user ends the oldest anonymous
+    /// one, and is refused only if there is none. A login on a session that exists needs no room.
     #[must_use]
     pub fn with_max_sessions(max: usize) -> Self {
         Self(Arc::new(Sessions::new(Some(Bound::new(max)))))

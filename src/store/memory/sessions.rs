@@ -1,7 +1,7 @@
 //! The map of records, and what has to agree with it.
 //!
-//! A record changes only in one atomic `compute` on its key, so readers need no lock. No two locks are
-//! ever held at a time.
+//! A record changes only in one atomic `compute` on its key, so readers need no lock. No two locks
+//! are ever held at a time.
 
 use papaya::{Compute, Guard, HashMap, Operation};
 
@@ -24,6 +24,10 @@ const HINTS_PER_CREATE: usize = 4;
 
 /// How many expired sessions a `create` removes from a full store.
 const ROOM_TO_MAKE: usize = 64;
+
+/// A sweep looks at so many hints for each session that it may remove, and at so many more.
+const HINTS_PER_REMOVAL: usize = 4;
+const MORE_HINTS: usize = 64;
 
 /// How many keys of a user are read under the lock at a time.
 const PAGE: usize = 128;
@@ -87,9 +91,9 @@ impl Sessions {
         Ok(())
     }
 
-    /// Replaces a record by what `change` makes of it, or answers what `change` answers instead. It is
-    /// called again if others are faster, and gets `None` if there is no living record. `binds` names
-    /// the user that it may bind the record to.
+    /// Replaces a record by what `change` makes of it, or answers what `change` answers instead. It
+    /// is called again if others are faster, and gets `None` if there is no living record. `binds`
+    /// names the user that it may bind the record to.
     pub(super) fn change<T>(
         &self,
         key: SessionKey,
@@ -201,12 +205,13 @@ impl Sessions {
         .filter(|(_, record)| record.user() == Some(user))
     }
 
-    /// Removes at most `limit` expired records, and answers how many. Fewer means that there are no
-    /// more.
+    /// Removes at most `limit` expired records, and answers how many. Where most sessions have been
+    /// seen since their hints were added, it stops when it has looked at some times as many.
     pub(super) fn sweep(&self, limit: usize, now: Timestamp) -> usize {
         self.deadlines
             .shards()
             .flat_map(|shard| std::iter::from_fn(move || self.deadlines.pop_due(shard, now)))
+            .take(limit.saturating_mul(HINTS_PER_REMOVAL).saturating_add(MORE_HINTS))
             .filter(|hint| self.remove_expired(*hint, now))
             .take(limit)
             .count()
@@ -219,8 +224,8 @@ impl Sessions {
             .take(HINTS_PER_CREATE)
             .for_each(|hint| _ = self.remove_expired(hint, now));
         if shard == 0 {
-            // The map frees in batches what was replaced. Creating replaces little, but among it are
-            // whole tables that were outgrown.
+            // The map frees in batches what was replaced. Creating replaces little, but among it
+            // are whole tables that were outgrown.
             self.records.guard().flush();
         }
     }
@@ -259,6 +264,8 @@ impl Sessions {
         }
     }
 
+    /// Some keys that it looks at are stale. Each was put there by a `create` and is looked at
+    /// once.
     fn end_oldest_anonymous(&self, bound: &Bound) -> bool {
         std::iter::from_fn(|| bound.pop_anonymous())
             .any(|key| self.remove(key, |record| record.user.is_none()).is_some())
@@ -284,6 +291,11 @@ impl Sessions {
     }
 
     pub(super) fn hints(&self) -> usize {
-        self.deadlines.len()
+        self.deadlines.hints(|_| true)
+    }
+
+    /// How many hints are to be looked at. Each look makes it one less: what lives is due later.
+    pub(super) fn due_hints(&self, now: Timestamp) -> usize {
+        self.deadlines.hints(|hint| hint.due <= now)
     }
 }

@@ -197,7 +197,9 @@ fn the_index_agrees_with_the_records_after_any_mixture() {
     assert!(store.len() <= 60);
     assert_index_agrees(&store);
     let later = now() + LIFETIME.absolute() + LIFETIME.absolute();
-    while ok(store.sweep(7, later)) > 0 {}
+    while store.0.hints() > 0 {
+        _ = ok(store.sweep(7, later));
+    }
     assert!(store.is_empty(), "every session keeps a hint");
     assert_index_agrees(&store);
 }
@@ -279,6 +281,45 @@ fn repeated_sweeps_remove_all_that_has_expired_and_nothing_else() {
     assert_eq!(ok(store.sweep(usize::MAX, now() + HOUR + Duration::from_secs(100))), 100);
     assert_eq!(ok(store.sweep(usize::MAX, now() + HOUR + HOUR)), 400);
     assert!(store.is_empty());
+}
+
+/// Sessions that have all been seen since, so that their hints are stale when they are due.
+fn seen(store: &MemoryStore, count: u64) {
+    for number in 0..count {
+        ok(store.create(key(number), anonymous(now()), None, now()));
+        assert!(ok(store.touch(key(number), 0, now() + HOUR / 2)));
+    }
+}
+
+#[test]
+fn a_sweep_looks_at_few_sessions_however_many_live() {
+    let store = MemoryStore::new();
+    seen(&store, 10_000);
+    let later = now() + HOUR;
+    for limit in [0, 1, 100] {
+        let due = store.0.due_hints(later);
+        assert_eq!(ok(store.sweep(limit, later)), 0);
+        let looks = due - store.0.due_hints(later);
+        assert_eq!(looks, if limit == 0 { 0 } else { 4 * limit + 64 });
+    }
+    // What has expired behind them is found by the calls that follow.
+    ok(store.create(key(10_000), anonymous(now()), None, now()));
+    let removed: usize = (0..200).map(|_| ok(store.sweep(1, later))).sum();
+    assert_eq!((removed, store.len(), store.0.due_hints(later)), (1, 10_000, 0));
+}
+
+#[test]
+fn creating_in_a_full_store_looks_at_few_sessions_however_many_live() {
+    let store = MemoryStore::with_max_sessions(10_000);
+    seen(&store, 10_000);
+    let later = now() + HOUR;
+    let mut due = store.0.due_hints(later);
+    for (record, is_stored) in [(anonymous(later), false), (bound(1, later), true)] {
+        assert_eq!(answer(store.create(key(10_000), record, None, later)).is_ok(), is_stored);
+        let looks = due - store.0.due_hints(later);
+        assert!((1..=400).contains(&looks), "{looks}");
+        due -= looks;
+    }
 }
 
 #[test]

@@ -69,8 +69,8 @@ async fn it_sweeps_at_once_and_at_every_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_sweeps_until_a_batch_comes_back_short() {
-    let store = Scripted::new(|call| StoreFuture::ok(if call < 5 { 10 } else { 9 }));
+async fn it_sweeps_until_a_batch_removes_nothing() {
+    let store = Scripted::new(|call| StoreFuture::ok([10, 10, 3, 10, 1, 0, 10][call]));
     let _sweeper = Sweeper::builder(store.clone(), MINUTE).batch(10).spawn();
     minutes(0).await;
     assert_eq!(store.calls(), 6);

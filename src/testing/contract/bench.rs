@@ -203,8 +203,8 @@ impl Bench {
             known.len(),
         );
         for (known, listed) in known.iter().zip(&listed) {
-            let (expected, found) = (format!("{:?}", known.record.summary(known.key)), listed);
-            ensure!(expected == format!("{found:?}"), "`list` shows {found:?}, not {expected}");
+            let expected = known.record.summary(known.key);
+            ensure!(*listed == expected, "`list` shows {listed:?}, not {expected:?}");
         }
         Ok(())
     }

@@ -22,8 +22,8 @@ async fn give_up<T>(mut future: StoreFuture<T>, polls: usize) {
     }
 }
 
-/// The user's index agrees with what `load` found just before. What is not done may still be done by a
-/// server that got the request, so only what is done can be relied on.
+/// The user's index agrees with what `load` found just before. What is not done may still be done
+/// by a server that got the request, so only what is done can be relied on.
 async fn is_listed(bench: &Bench, user: &UserId, known: &Known) -> Result<bool, Failure> {
     let listed = bench.list(user, bench.now + MINUTE).await?;
     Ok(listed.iter().map(SessionSummary::key).any(|key| key == known.key))
@@ -44,8 +44,8 @@ pub(super) async fn a_dropped_create_is_done_or_not(bench: Bench) -> Outcome {
     Ok(())
 }
 
-/// The store keeps the record as it was before the operation, or as it is after. Answers whether it is
-/// as after.
+/// The store keeps the record as it was before the operation, or as it is after. Answers whether it
+/// is as after.
 async fn is_one_of(bench: &Bench, before: &Known, after: &Record) -> Result<bool, Failure> {
     let Some(found) = bench.load(before, bench.now + MINUTE).await? else {
         return Err(Failure::new("the session isn't found"));

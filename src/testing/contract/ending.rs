@@ -1,9 +1,9 @@
 //! Points 8 and 10: `destroy`, `sweep` and the cap.
 
 use super::bench::{
-    Bench, Failure, Known, LIFETIME, MINUTE, Outcome, SECOND, before, change, same, user,
+    Bench, Failure, Known, LIFETIME, MINUTE, Outcome, SECOND, before, change, proof, same, user,
 };
-use crate::{lifetime::Lifetime, user::UserId};
+use crate::{lifetime::Lifetime, store::Rotated, user::UserId};
 
 /// A `destroy` that must answer this.
 async fn destroy(bench: &Bench, known: &Known, owner: Option<&UserId>, removed: bool) -> Outcome {
@@ -173,4 +173,49 @@ pub(super) async fn the_cap_counts_the_living_of_one_user(bench: Bench) -> Outco
         }
     }
     Ok(())
+}
+
+pub(super) async fn a_refused_login_ends_nobody(bench: Bench) -> Outcome {
+    let (user, other) = (user()?, user()?);
+    let devices = [
+        bench.signed_in(&user, None, bench.now).await?,
+        bench.signed_in(&user, None, bench.now + SECOND).await?,
+    ];
+    let destroyed = bench.anonymous().await?;
+    bench.store.destroy(destroyed.key, None, bench.now).await?;
+    let day_ago = before(bench.now, 24 * 60 * MINUTE);
+    let expired = Known::new(&change()?, LIFETIME, day_ago)?;
+    bench.create(&expired, None, day_ago).await?;
+    let mut rotated = bench.anonymous().await?;
+    let superseded = rotated.clone();
+    bench.rotate(&mut rotated, change()?, None, bench.now).await?;
+    let others = bench.signed_in(&other, None, bench.now).await?;
+
+    let now = bench.now + MINUTE;
+    for refused in [&destroyed, &expired, &superseded, &others] {
+        let (from, login) = (refused.record.proof(), change()?.with_user(user.clone()));
+        let answer = bench.store.rotate(refused.key, from, proof()?, login, Some(1), now).await?;
+        ensure!(answer == Rotated::Gone, "`rotate` answered {answer:?}, not `Gone`");
+        bench.lists(&user, &devices.each_ref(), now).await?;
+        for device in &devices {
+            bench.keeps(device, now).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn a_repeated_login_ends_nobody(bench: Bench) -> Outcome {
+    let user = user()?;
+    let mut known = bench.anonymous().await?;
+    let (from, login) = (known.record.proof(), change()?.with_user(user.clone()));
+    bench.rotate(&mut known, login.clone(), Some(1), bench.now).await?;
+
+    // Another device has logged in before the first login is delivered again.
+    let newer = bench.signed_in(&user, None, bench.now + SECOND).await?;
+    let (to, now) = (known.record.proof(), bench.now + MINUTE);
+    let answer = bench.store.rotate(known.key, from, to, login, Some(1), now).await?;
+    ensure!(answer == Rotated::Stored, "a repeated `rotate` answered {answer:?}, not `Stored`");
+    bench.keeps(&newer, now).await?;
+    bench.keeps(&known, now).await?;
+    bench.lists(&user, &[&known, &newer], now).await
 }

@@ -30,8 +30,8 @@ pub enum Damage {
     NewerFormat,
 }
 
-/// Point 12: a record that can't be decoded is refused, skipped by `list`, never overwritten, and can
-/// be ended.
+/// Point 12: a record that can't be decoded is refused, skipped by `list`, never overwritten, and
+/// can be ended.
 ///
 /// `damage` changes the stored record of a key behind the store's back. The check is not in
 /// [`CHECKS`](super::CHECKS), since only the author of a store knows how to do that.

@@ -15,13 +15,13 @@
 //! Each check can also be called alone, or be a test of its own by way of [`CHECKS`].
 //!
 //! The checks make their own random keys and users, so the store need be neither empty nor theirs
-//! alone; they leave some sessions behind. Their time starts at the system's. It moves ahead by up to
-//! some hours, but nothing is swept ahead of time. Many start tasks: run them on a tokio runtime, one
-//! of several threads for a store that answers at once, since nothing interleaves otherwise. A fault
-//! of concurrency may take several runs to show.
+//! alone; they leave some sessions behind. Their time starts at the system's. It moves ahead by up
+//! to some hours, but nothing is swept ahead of time. Many start tasks: run them on a tokio
+//! runtime, one of several threads for a store that answers at once, since nothing interleaves
+//! otherwise. A fault of concurrency may take several runs to show.
 //!
-//! What can't be seen through the trait alone is not in the list: a store whose client sends requests
-//! again by itself tests the second half of point 5 with such a client, and
+//! What can't be seen through the trait alone is not in the list: a store whose client sends
+//! requests again by itself tests the second half of point 5 with such a client, and
 //! [`damaged_records_are_refused`] needs the author's help to damage a record.
 
 /// Ends a check that has found something wrong.
@@ -131,7 +131,8 @@ impl fmt::Debug for Check {
 ///
 /// # Errors
 ///
-/// The first [`Violation`]. An error that the store answers where the contract knows none is one too.
+/// The first [`Violation`]. An error that the store answers where the contract knows none is one
+/// too.
 ///
 /// # Panics
 ///
@@ -177,7 +178,7 @@ checks! {
         "a session ends exactly at its idle and at its absolute deadline.";
 
     3 changing::a_missing_session_is_never_created:
-        "`update`, `rotate` and `touch` create nothing, neither where nothing was nor after `destroy`.";
+        "`update`, `rotate` and `touch` create nothing where nothing was, nor after `destroy`.";
     3 changing::an_expired_session_is_not_changed: "expired is the same as missing.";
     3 changing::another_login_stops_a_write:
         "a write of a request from before the login is `Gone` and writes nothing.";
@@ -209,7 +210,8 @@ checks! {
     6 racing::a_rotating_session_is_always_found: "a reader finds the old proof or the new one.";
 
     7 touching::touch_only_moves_last_seen: "forward, and neither data nor version.";
-    7 touching::touch_ends_at_the_absolute_deadline: "activity does not prolong the session beyond.";
+    7 touching::touch_ends_at_the_absolute_deadline:
+        "activity does not prolong the session beyond.";
 
     8 ending::destroy_is_idempotent: "and nothing is found after it.";
     8 ending::destroy_asks_for_the_owner: "another's session stays.";
@@ -223,14 +225,20 @@ checks! {
     9 listing::a_session_bound_by_rotation_is_reached: "also when the user logs in anew on it.";
     9 racing::destroy_user_ends_what_is_being_written: "whoever is rotating meanwhile.";
 
-    10 ending::the_cap_ends_the_oldest: "by authentication time, then key, at `create` and `rotate`.";
+    10 ending::the_cap_ends_the_oldest:
+        "by authentication time, then key, at `create` and `rotate`.";
     10 ending::the_cap_spares_the_newcomer: "also when its authentication time is the earliest.";
     10 ending::the_cap_counts_the_living_of_one_user: "not the expired, not those of others.";
+    10 ending::a_refused_login_ends_nobody:
+        "a `rotate` that is `Gone` leaves the user's sessions alone.";
+    10 ending::a_repeated_login_ends_nobody: "nor does a `rotate` that was done already.";
     10 racing::concurrent_logins_settle_within_the_cap: "however they interleave.";
 
     11 dropping::a_dropped_create_is_done_or_not: "record and index agree.";
-    11 dropping::a_dropped_write_is_done_or_not: "`update`, `rotate` and `touch`, with all they change.";
-    11 dropping::a_dropped_end_is_done_or_not: "`destroy` and `destroy_user`, which can be repeated.";
+    11 dropping::a_dropped_write_is_done_or_not:
+        "`update`, `rotate` and `touch`, with all they change.";
+    11 dropping::a_dropped_end_is_done_or_not:
+        "`destroy` and `destroy_user`, which can be repeated.";
 
     12 errors::a_collision_is_told_from_an_outage: "it has its own kind.";
     12 errors::a_working_store_says_so: "`check` succeeds at the system's time.";

@@ -1,10 +1,13 @@
 //! Stores that break the contract, one way each.
 
+mod rotate;
+mod update;
+
 use std::sync::Arc;
 
 use tower_wristband::{
     SessionKey, SessionSummary, StoreError, StoreErrorKind, Timestamp, UserId,
-    store::{Change, Proof, Record, Rotated, SessionStore, StoreFuture, Updated},
+    store::{Change, Proof, Record, RecordParts, Rotated, SessionStore, StoreFuture, Updated},
 };
 
 use super::CustomStore;
@@ -21,6 +24,9 @@ pub(super) enum Defect {
     UpdateIgnoresLogins,
     TouchIgnoresLogins,
     UpdateStopsAtRotation,
+    UpdatesTheExpired,
+    RotatesTheExpired,
+    TouchesTheExpired,
     WritesWholeRecords,
     WritesFieldByField,
     RewritesJson,
@@ -45,6 +51,8 @@ pub(super) enum Defect {
     IgnoresTheCap,
     CapSparesOne,
     CapEndsTheNewcomer,
+    CapsRefusedLogins,
+    CapsRepeatedLogins,
     RotatesInTwoSteps,
     FailsItsCheck,
 }
@@ -60,6 +68,9 @@ impl Defect {
         (Self::UpdateIgnoresLogins, 3),
         (Self::TouchIgnoresLogins, 3),
         (Self::UpdateStopsAtRotation, 3),
+        (Self::UpdatesTheExpired, 3),
+        (Self::RotatesTheExpired, 3),
+        (Self::TouchesTheExpired, 3),
         (Self::WritesWholeRecords, 4),
         (Self::WritesFieldByField, 4),
         (Self::RewritesJson, 4),
@@ -84,6 +95,8 @@ impl Defect {
         (Self::IgnoresTheCap, 10),
         (Self::CapSparesOne, 10),
         (Self::CapEndsTheNewcomer, 10),
+        (Self::CapsRefusedLogins, 10),
+        (Self::CapsRepeatedLogins, 10),
         (Self::RotatesInTwoSteps, 11),
         (Self::FailsItsCheck, 12),
     ];
@@ -117,11 +130,9 @@ fn poke(store: &CustomStore, key: SessionKey, record: &Record) {
     store.0.lock().unwrap().insert(key, row);
 }
 
-/// The record with one member of its blob replaced.
-fn with_member(record: &Record, member: &str, value: impl Into<serde_json::Value>) -> Record {
-    let mut blob: serde_json::Value = serde_json::from_slice(&record.encode()).unwrap();
-    blob[member] = value.into();
-    Record::decode(&serde_json::to_vec(&blob).unwrap()).unwrap()
+/// The record of other parts.
+fn rebuilt(parts: RecordParts<'_>) -> Record {
+    Record::from_parts(parts).unwrap()
 }
 
 impl SessionStore for Careless {
@@ -149,7 +160,7 @@ impl SessionStore for Careless {
                 cap
             }
             Defect::LosesTheLabel => {
-                record = with_member(&record, "label", serde_json::Value::Null);
+                record = rebuilt(RecordParts { label: None, ..record.parts() });
                 cap
             }
             Defect::IgnoresTheCap => None,
@@ -173,177 +184,23 @@ impl SessionStore for Careless {
         &self,
         key: SessionKey,
         change: Change,
-        mut logins: u32,
-        mut expect: Option<u64>,
+        logins: u32,
+        expect: Option<u64>,
         now: Timestamp,
     ) -> StoreFuture<Updated> {
-        let inner = Arc::clone(&self.inner);
-        let careful = |change| self.inner.update(key, change, logins, expect, now);
-        match self.defect {
-            Defect::UpdateCreates => match answer(careful(change.clone())) {
-                Updated::Gone if peek(&inner, key).is_none() => {
-                    let proof = Proof::from_bytes([0; 32]);
-                    let mut record = Record::new(proof, tower_wristband::Lifetime::AAL2, now);
-                    record.apply(&change, now);
-                    poke(&inner, key, &record);
-                    return StoreFuture::ok(Updated::Stored);
-                }
-                updated => return StoreFuture::ok(updated),
-            },
-            Defect::UpdateIgnoresLogins => {
-                logins = peek(&inner, key).map_or(logins, |record| record.logins());
-            }
-            Defect::UpdateStopsAtRotation
-                if peek(&inner, key).is_some_and(|record| record.rotated_at().is_some()) =>
-            {
-                return StoreFuture::ok(Updated::Gone);
-            }
-            Defect::WritesWholeRecords if expect.is_none() => {
-                let Some(mut record) = peek(&inner, key) else { return careful(change) };
-                if !record.is_alive(now) || record.logins() != logins {
-                    return StoreFuture::ok(Updated::Gone);
-                }
-                return StoreFuture::boxed(async move {
-                    tokio::task::yield_now().await;
-                    record.apply(&change, now);
-                    poke(&inner, key, &record);
-                    Ok(Updated::Stored)
-                });
-            }
-            // The check and the write are two steps.
-            Defect::UpdatesAcrossDestroy if expect.is_none() => {
-                if !matches!(answer(careful(Change::new(1))), Updated::Stored) {
-                    return StoreFuture::ok(Updated::Gone);
-                }
-                return StoreFuture::boxed(async move {
-                    let before = peek(&inner, key);
-                    tokio::task::yield_now().await;
-                    let Some(mut record) = peek(&inner, key).or(before) else {
-                        return Ok(Updated::Gone);
-                    };
-                    record.apply(&change, now);
-                    poke(&inner, key, &record);
-                    Ok(Updated::Stored)
-                });
-            }
-            Defect::WritesFieldByField => {
-                let fields: Vec<_> = change
-                    .parts()
-                    .fields
-                    .filter_map(|(name, json)| Some((name.to_owned(), json?.to_owned())))
-                    .collect();
-                if fields.len() == 2 {
-                    return StoreFuture::boxed(async move {
-                        for (name, json) in fields {
-                            let json = serde_json::value::RawValue::from_string(json).unwrap();
-                            let half = Change::new(change.parts().version);
-                            let half = half.with_field(&name, &json).unwrap();
-                            inner.update(key, half, logins, expect, now).await?;
-                            tokio::task::yield_now().await;
-                        }
-                        Ok(Updated::Stored)
-                    });
-                }
-            }
-            Defect::RewritesJson => {
-                let mut rewritten = Change::new(change.parts().version);
-                for (name, json) in change.parts().fields {
-                    if let Some(value) = json.and_then(|json| serde_json::from_str(json).ok()) {
-                        let value: serde_json::Value = value;
-                        rewritten = rewritten.with_field(name, &value).unwrap();
-                    }
-                }
-                let mut is_plain = change.parts().fields.all(|(_, json)| json.is_some());
-                is_plain &= !change.parts().clears_fields && change.parts().label.is_none();
-                if is_plain && change.parts().lifetime.is_none() {
-                    return careful(rewritten);
-                }
-            }
-            Defect::IgnoresExpect => expect = None,
-            Defect::WritesOnConflict => {
-                let updated = answer(careful(change.clone()));
-                if let Updated::Conflict(_) = updated {
-                    answer(inner.update(key, change, logins, None, now));
-                }
-                return StoreFuture::ok(updated);
-            }
-            _ => {}
-        }
-        self.inner.update(key, change, logins, expect, now)
+        self.update_carelessly(key, change, logins, expect, now)
     }
 
     fn rotate(
         &self,
         key: SessionKey,
-        mut from: Proof,
+        from: Proof,
         to: Proof,
         change: Change,
-        mut cap: Option<usize>,
+        cap: Option<usize>,
         now: Timestamp,
     ) -> StoreFuture<Rotated> {
-        let inner = Arc::clone(&self.inner);
-        let before = peek(&inner, key).filter(|record| record.is_alive(now));
-        let is_regular = before.as_ref().is_some_and(|record| record.proof() == from);
-        match (self.defect, before) {
-            (Defect::RotatesByDeleteAndCreate, Some(mut record)) if is_regular => {
-                record.rotate(record.proof(), to, &change, now);
-                return StoreFuture::boxed(async move {
-                    inner.destroy(key, None, now).await?;
-                    tokio::task::yield_now().await;
-                    inner.create(key, record, cap, now).await?;
-                    Ok(Rotated::Stored)
-                });
-            }
-            (Defect::RotatesFromAnyProof, Some(record)) => from = record.proof(),
-            (Defect::RepeatsRotations, Some(mut record)) if record.proof() == to => {
-                record.rotate(record.proof(), to, &change, now);
-                poke(&inner, key, &record);
-            }
-            (Defect::RotationRestartsLifetime, Some(record)) if is_regular => {
-                let start = with_member(&record, "created_at", now.as_unix_millis());
-                if record.user().is_none() {
-                    poke(&inner, key, &start);
-                }
-            }
-            (Defect::BindsAnotherUser, Some(mut record)) if is_regular => {
-                record.rotate(record.proof(), to, &change, now);
-                poke(&inner, key, &record);
-                cap = cap.filter(|_| change.parts().user.is_some());
-                if let (Some(cap), Some(user)) = (cap, record.user().cloned()) {
-                    answer(inner.destroy_user(user, Some(key), cap - 1, now));
-                }
-                return StoreFuture::ok(Rotated::Stored);
-            }
-            (Defect::MissesTheBound, Some(_)) if change.parts().user.is_some() => {
-                let rotated = answer(inner.rotate(key, from, to, change, cap, now));
-                if is_regular
-                    && rotated == Rotated::Stored
-                    && let Some((owner, _)) = inner.0.lock().unwrap().get_mut(&key)
-                {
-                    *owner = None;
-                }
-                return StoreFuture::ok(rotated);
-            }
-            (Defect::RotatesInTwoSteps, Some(mut record))
-                if is_regular && record.user().is_none() =>
-            {
-                return StoreFuture::boxed(async move {
-                    let plain = Change::new(change.parts().version);
-                    inner.rotate(key, from, to, plain, None, now).await?;
-                    tokio::task::yield_now().await;
-                    record.rotate(record.proof(), to, &change, now);
-                    poke(&inner, key, &record);
-                    if let (Some(cap), Some(user)) = (cap, record.user().cloned()) {
-                        inner.destroy_user(user, Some(key), cap - 1, now).await?;
-                    }
-                    Ok(Rotated::Stored)
-                });
-            }
-            (Defect::IgnoresTheCap, _) => cap = None,
-            (Defect::CapSparesOne, _) => cap = cap.map(|cap| cap + 1),
-            _ => {}
-        }
-        self.inner.rotate(key, from, to, change, cap, now)
+        self.rotate_carelessly(key, from, to, change, cap, now)
     }
 
     fn touch(&self, key: SessionKey, logins: u32, now: Timestamp) -> StoreFuture<bool> {
@@ -353,12 +210,17 @@ impl SessionStore for Careless {
                 return self.inner.touch(key, record.logins(), now);
             }
             (Defect::TouchMovesBack, Some(record)) if record.logins() == logins => {
-                let seen = with_member(&record, "last_seen_at", now.as_unix_millis());
+                let seen = rebuilt(RecordParts { last_seen_at: now, ..record.parts() });
                 let alive = record.is_alive(now);
                 if alive {
                     poke(&self.inner, key, &seen);
                 }
                 return StoreFuture::ok(alive);
+            }
+            (Defect::TouchesTheExpired, Some(record)) if !record.is_alive(now) => {
+                let seen = rebuilt(RecordParts { last_seen_at: now, ..record.parts() });
+                poke(&self.inner, key, &seen);
+                return StoreFuture::ok(false);
             }
             (Defect::TouchChangesTheVersion, Some(_)) => {
                 let alive = answer(self.inner.touch(key, logins, now));

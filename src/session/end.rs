@@ -1,0 +1,129 @@
+//! The end of a request: what is pending is stored, and the head released.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use super::{
+    Session,
+    commit::Commit,
+    plan::{Head, Outcome, Plan, Step, Verdict},
+    state::{Issued, Pending, State},
+};
+use crate::{token::SessionToken, within::Within};
+
+/// What the end of a request comes to.
+#[allow(clippy::large_enum_variant, reason = "it goes on into the future that waits for it")]
+pub(crate) enum End {
+    /// There is nothing to store.
+    Closed(Closed),
+    /// Something has to be waited for.
+    Pending(PendingEnd),
+}
+
+/// What a response has to carry for its session.
+pub(crate) struct Closed {
+    pub(crate) cookie: CookieToSend,
+    /// The response depends on the session.
+    pub(crate) accessed: bool,
+}
+
+pub(crate) enum CookieToSend {
+    Nothing,
+    /// This token, for this long; without a term until the browser closes.
+    Set(SessionToken, Option<Duration>),
+    Removal,
+}
+
+/// The end of a request that stores something.
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct PendingEnd {
+    session: Session,
+    head: Head,
+    stage: Stage,
+}
+
+#[allow(clippy::large_enum_variant, reason = "the larger one is the common one")]
+enum Stage {
+    /// A clone of the handle is waiting for the store: that comes first.
+    Busy(Within<Pin<Box<dyn Future<Output = ()> + Send>>>),
+    Commit(Commit),
+}
+
+impl Session {
+    /// Commits, or if there is nothing to store, closes.
+    pub(crate) fn end(&self, head: Head) -> End {
+        let pending = |stage| End::Pending(PendingEnd { session: self.clone(), head, stage });
+        if self.is_busy() {
+            return pending(self.busy());
+        }
+        let mut state = self.state();
+        let plan = Plan::new(state.situation(head, self.arrived_at()));
+        if plan.step() == Step::Done(Outcome::KEPT) {
+            state.pending = Pending::default();
+            return End::Closed(self.close_state(&mut state));
+        }
+        let Some(turn) = self.try_turn() else { return pending(self.busy()) };
+        match Commit::begin(self, &mut state, head, turn) {
+            Some(commit) => pending(Stage::Commit(commit)),
+            None => End::Closed(self.close_state(&mut state)),
+        }
+    }
+
+    fn busy(&self) -> Stage {
+        let session = self.clone();
+        let turn = Box::pin(async move { drop(session.turn().await) });
+        Stage::Busy(Within::new(self.config().store_timeout, turn))
+    }
+
+    /// Ends the time in which a cookie can be sent, and says what has to be sent.
+    pub(crate) fn close(&self) -> Closed {
+        self.close_state(&mut self.state())
+    }
+
+    fn close_state(&self, state: &mut State) -> Closed {
+        state.head_sent = true;
+        let cookie = match state.issued.take() {
+            Some(Issued { token, until }) => {
+                let now = self.config().now();
+                CookieToSend::Set(token, until.map(|until| until.saturating_since(now)))
+            }
+            None if state.logged_out && self.presented() => CookieToSend::Removal,
+            None => CookieToSend::Nothing,
+        };
+        Closed { cookie, accessed: state.accessed }
+    }
+}
+
+impl PendingEnd {
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Future for PendingEnd {
+    type Output = (Verdict, Closed);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let verdict = match &mut self.stage {
+                Stage::Commit(commit) => ready!(Pin::new(commit).poll(cx)).outcome.verdict,
+                Stage::Busy(turn) => match ready!(Pin::new(turn).poll(cx)) {
+                    Ok(()) => match self.session.end(self.head) {
+                        End::Closed(closed) => return Poll::Ready((Verdict::Kept, closed)),
+                        End::Pending(end) => {
+                            *self = end;
+                            continue;
+                        }
+                    },
+                    // What the clone is doing may be done or not.
+                    Err(_elapsed) => Verdict::Failed,
+                },
+            };
+            return Poll::Ready((verdict, self.session.close()));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The scripts that set up a machine and run the tests refuse what they can't do, and say why.
+#![cfg(unix)]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// One at a time: a process that is started while a program is being written would hold it open, and
+/// what is open for writing can't be run.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A folder with these programs alone, each a line of shell.
+fn machine(name: &str, programs: &[(&str, &str)]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).unwrap();
+    for (program, line) in programs {
+        let path = folder.join(program);
+        fs::write(&path, format!("#!/bin/sh\n{line}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    folder
+}
+
+/// Runs a script of ours on a machine that has no other programs.
+fn run(script: &str, arguments: &[&str], path: &str) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
+    Command::new("/bin/bash").arg(script).args(arguments).env("PATH", path).output().unwrap()
+}
+
+#[track_caller]
+fn assert_fails(output: &Output, words: &str) {
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "it should have failed");
+    assert!(message.contains(words), "{words:?} is not in {message:?}");
+}
+
+const LINKER: (&str, &str) = ("cc", "exit 0");
+
+#[test]
+fn what_is_missing_on_a_machine_is_said() {
+    let _turn = turn();
+    let user = ("id", "echo 1000");
+    let apt = ("apt-get", "exit 9");
+    let no_clippy = ("cargo", "test \"$1\" != clippy");
+    for (name, programs, words) in [
+        ("no-sudo", &[user, apt][..], "it takes root or sudo"),
+        ("no-apt", &[user], "install a C compiler"),
+        ("no-cargo", &[LINKER], "https://rustup.rs"),
+        ("no-clippy", &[LINKER, no_clippy], "rustup component add clippy"),
+        ("no-fmt", &[LINKER, ("cargo", "test \"$1\" != fmt")], "rustup component add rustfmt"),
+    ] {
+        let path = machine(name, programs);
+        assert_fails(&run("setup.sh", &["fmt", "clippy"], path.to_str().unwrap()), words);
+    }
+    let path = machine("all", &[LINKER, ("cargo", "exit 0")]);
+    assert!(run("setup.sh", &["fmt", "clippy"], path.to_str().unwrap()).status.success());
+}
+
+#[test]
+fn a_linker_is_installed_where_it_is_missing() {
+    let _turn = turn();
+    for (name, user) in [("root", "0"), ("sudoer", "1000")] {
+        let id = format!("echo {user}");
+        let programs = [
+            ("id", &*id),
+            ("sudo", "echo sudo; \"$@\""),
+            ("apt-get", "echo \"apt-get $1\""),
+            ("cargo", "exit 0"),
+        ];
+        let path = machine(name, &programs);
+        let output = run("setup.sh", &[], path.to_str().unwrap());
+        let expected = match user {
+            "0" => "apt-get update\napt-get install\n",
+            _ => "sudo\napt-get update\nsudo\napt-get install\n",
+        };
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+        assert!(output.status.success());
+    }
+}
+
+/// With a cargo that finds this many tests.
+fn long(found: &str, shard: &str) -> Output {
+    let cargo = format!("echo 'running {found}'");
+    let folder = machine(&format!("long-{found}"), &[LINKER, ("cargo", &cargo)]);
+    run("long.sh", &[shard], &format!("{}:/usr/bin:/bin", folder.to_str().unwrap()))
+}
+
+#[test]
+fn the_long_tests_refuse_a_shard_that_is_none() {
+    let _turn = turn();
+    for shard in ["4/3", "0/3", "1/0", "1", "x/3", "1/3/2", "-1/3", "1/"] {
+        assert_fails(&long("1 test", shard), "is no shard");
+    }
+    for shard in ["1/7", "2/7"] {
+        assert!(long("1 test", shard).status.success(), "{shard}");
+    }
+}
+
+#[test]
+fn the_long_tests_fail_where_no_test_matches() {
+    let _turn = turn();
+    assert_fails(&long("0 tests", "1/7"), "no test matches");
+}
