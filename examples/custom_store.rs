@@ -32,8 +32,8 @@ fn keys(rows: &Rows, user: &User) -> impl Iterator<Item = Key> {
     rows.iter().filter(|(_, (owner, _))| owner.as_ref() == Some(user)).map(|(key, _)| *key)
 }
 
-/// Ends the user's oldest sessions but one, until so many others are left. First come those that have
-/// no start: they have expired, or can't be decoded.
+/// Ends the user's oldest sessions but one, until so many others are left. First come those that
+/// have no start: they have expired, or can't be decoded. Answers how many living ones it ended.
 fn end_oldest(rows: &mut Rows, user: &User, but: Option<Key>, keep: usize, now: Time) -> usize {
     let start = |key| Some(living(rows, key, now).ok()??.started_at());
     let others = keys(rows, user).filter(|key| Some(*key) != but);

@@ -265,12 +265,12 @@ impl Session {
         Ok(())
     }
 
-    /// Wishes for a new token for the same session: the old one is worthless then. Without a session
-    /// it does nothing.
+    /// Wishes for a new token for the same session: the old one is worthless then. Without a
+    /// session it does nothing.
     ///
-    /// A request or stream that has come with the old token goes on. After a change of password or
-    /// of privilege, for which the credentials have been checked, call [`log_in`](Self::log_in) with
-    /// the same user instead, which ends those as well, and
+    /// A request or stream that has come with the old token goes on. After a change of password
+    /// or of privilege, for which the credentials have been checked, call
+    /// [`log_in`](Self::log_in) with the same user instead, which ends those as well, and
     /// [`Sessions::revoke_others`](crate::Sessions::revoke_others).
     ///
     /// # Errors

@@ -15,8 +15,8 @@ use tower_wristband::{
     cookie::SameSite,
     future::ResponseFuture,
     store::{
-        Change, ChangeParts, FieldChanges, Proof, Record, Rotated, SessionStore, StoreFuture,
-        SweeperBuilder, Updated,
+        Change, ChangeParts, FieldChanges, Proof, Record, RecordParts, Rotated, SessionStore,
+        StoreFuture, SweeperBuilder, Updated,
     },
     testing::{Fault, Faults, FaultyStore, Gate, ManualClock, Operation},
 };
@@ -257,6 +257,7 @@ fn public_types_cross_threads() {
         Access,
         Change,
         ChangeParts<'static>,
+        RecordParts<'static>,
         ConfigError,
         ConfigErrorKind,
         DefaultRejection,
