@@ -79,9 +79,12 @@ pub(crate) fn gone(key: SessionKey) {
     event!(INFO, "session gone before its changes were stored", %key);
 }
 
-/// What a request wanted stored is not.
-pub(crate) fn dropped(reason: impl fmt::Display) {
-    event!(WARN, "session changes dropped", %reason);
+/// What a request wanted stored is not. Without a key, it had no session.
+pub(crate) fn dropped(key: Option<SessionKey>, reason: impl fmt::Display) {
+    match key {
+        Some(key) => event!(WARN, "session changes dropped", %key, %reason),
+        None => event!(WARN, "session changes dropped", %reason),
+    }
 }
 
 pub(crate) fn corrupt(key: SessionKey, error: &StoreError) {

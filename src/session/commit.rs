@@ -212,10 +212,15 @@ impl Commit {
         })
     }
 
+    /// The session that the request had when the commit began.
+    fn key(&self) -> Option<SessionKey> {
+        self.base.as_ref().map(|(key, _)| *key)
+    }
+
     /// What a successful call makes of the handle's state.
     fn settle(&self, call: Call) {
         let mut state = self.session.state();
-        let key = self.base.as_ref().map(|(key, _)| *key);
+        let key = self.key();
         match call {
             Call::Create(_, token, record) => {
                 let key = token.key();
@@ -244,8 +249,11 @@ impl Commit {
                 state.rotation_missed = false;
                 if let Some(record) = state.record_mut(token.key()) {
                     record.replace_proof_unread(token.proof(), &change, self.now);
-                    let issued = Issued::new(token, record);
-                    state.issued = Some(issued);
+                }
+                // It goes out also if the handle has come to stand for another session meanwhile.
+                if let Some((_, mut rotated)) = self.base.clone() {
+                    rotated.apply(&change, self.now);
+                    state.issued = Some(Issued::new(token, &rotated));
                 }
             }
             Call::Touch(_) => {
@@ -264,9 +272,9 @@ impl Commit {
     fn finish(&mut self, outcome: Outcome) -> Committed {
         self.finished = true;
         self.session.state().retire(&self.wanted);
-        match (outcome.dropped, &self.base) {
-            (Some(Dropped::Gone), Some((key, _))) => report::gone(*key),
-            (Some(reason), _) => report::dropped(reason),
+        match (outcome.dropped, self.key()) {
+            (Some(Dropped::Gone), Some(key)) => report::gone(key),
+            (Some(reason), key) => report::dropped(key, reason),
             (None, _) => {}
         }
         Committed { outcome, error: self.error.take() }
@@ -305,7 +313,8 @@ impl Drop for Commit {
             let wanted = mem::take(&mut self.wanted);
             self.session.state().retire(&wanted);
             if !wanted.is_empty() {
-                report::dropped("the request was cancelled while they were being stored");
+                let reason = "the request was cancelled while they were being stored";
+                report::dropped(self.key(), reason);
             }
         }
     }

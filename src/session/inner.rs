@@ -187,7 +187,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if !state.pending.is_empty() {
-            report::dropped("the last handle of the session was dropped before they were saved");
+            let key = state.live().map(|(key, _)| key);
+            report::dropped(
+                key,
+                "the last handle of the session was dropped before they were saved",
+            );
         }
     }
 }

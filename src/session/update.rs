@@ -206,7 +206,8 @@ impl Drop for UsedUp<'_> {
     fn drop(&mut self) {
         self.session.state().pending.retire(&self.consumed);
         if !self.is_stored && !self.consumed.is_empty() {
-            report::dropped("an update that brought them along failed or was cancelled");
+            let reason = "an update that brought them along failed or was cancelled";
+            report::dropped(self.session.key(), reason);
         }
     }
 }

@@ -268,6 +268,7 @@ async fn changes_dropped_by_a_server_error_are_a_warning_with_the_reason() {
     let event = only(&events);
     assert_eq!((event.level, &*event.message), (Level::WARN, "session changes dropped"));
     assert_eq!(event.field("reason"), Some("the response is an error of the server"));
+    assert_eq!(event.field("key"), None, "there was no session");
 }
 
 #[tokio::test]
@@ -287,6 +288,7 @@ async fn changes_dropped_with_the_last_handle_are_a_warning() {
     let events = capture.take();
     let event = only(&events);
     assert_eq!((event.level, &*event.message), (Level::WARN, "session changes dropped"));
+    assert_eq!(event.field("key"), Some(&*key_of(&world, "alice").await.to_string()));
 }
 
 #[tokio::test]
