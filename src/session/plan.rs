@@ -24,8 +24,8 @@ pub(crate) struct Situation {
     pub(crate) rotate: bool,
     /// A field is to be written: reason enough for a new session.
     pub(crate) content: bool,
-    /// Anything else is to be written.
-    pub(crate) extras: bool,
+    /// Anything is to be written: fields, the label or the lifetime.
+    pub(crate) change: bool,
     /// The request's activity is to be written.
     pub(crate) touch: bool,
     /// How many other sessions are to end, once no login is pending.
@@ -33,12 +33,8 @@ pub(crate) struct Situation {
 }
 
 impl Situation {
-    fn wants_change(&self) -> bool {
-        self.content || self.extras
-    }
-
     fn wants_anything(&self) -> bool {
-        self.login || self.rotate || self.wants_change()
+        self.login || self.rotate || self.change
     }
 }
 
@@ -254,11 +250,7 @@ impl Plan {
             (Step::Rotate, Answer::Gone) if self.situation.login => Step::Look,
             (Step::Rotate, Answer::Gone) => {
                 self.outcome.rotation_lost = true;
-                if self.situation.wants_change() {
-                    Step::Update
-                } else {
-                    self.drop(Dropped::RotationLost)
-                }
+                if self.situation.change { Step::Update } else { self.drop(Dropped::RotationLost) }
             }
             (Step::Update, Answer::Gone) => self.drop(Dropped::Gone),
 
@@ -276,7 +268,7 @@ impl Plan {
     }
 
     fn update_or_touch(&self) -> Step {
-        if self.situation.wants_change() { Step::Update } else { self.touch_if_due() }
+        if self.situation.change { Step::Update } else { self.touch_if_due() }
     }
 
     fn touch_if_due(&self) -> Step {

@@ -46,11 +46,10 @@ impl Pending {
     }
 
     fn wants_change(&self) -> bool {
-        self.clears > 0 || !self.fields.is_empty() || self.wants_extras()
-    }
-
-    fn wants_extras(&self) -> bool {
-        self.label.is_some() || self.lifetime.is_some()
+        self.clears > 0
+            || !self.fields.is_empty()
+            || self.label.is_some()
+            || self.lifetime.is_some()
     }
 
     /// Whether there is something to keep in a session that does not exist yet.
@@ -288,7 +287,7 @@ impl State {
                 && self.record().and_then(Record::user) == pending.login.as_ref(),
             rotate: pending.rotate,
             content: pending.has_content(),
-            extras: pending.wants_change(),
+            change: pending.wants_change(),
             touch: self
                 .record()
                 .is_some_and(|record| record.lifetime().touch_is_due(record.last_seen_at(), now)),

@@ -73,12 +73,12 @@ impl Run {
     /// Something is wanted that needs to be stored. Label, lifetime and rotation alone don't bring
     /// a session into being.
     fn wants(&self) -> bool {
-        let Situation { standing, login, rotate, content, extras, .. } = self.situation;
-        login || content || ((rotate || extras) && standing != Standing::Vacant)
+        let Situation { standing, login, rotate, content, change, .. } = self.situation;
+        login || content || ((rotate || change) && standing != Standing::Vacant)
     }
 
     fn wants_data(&self) -> bool {
-        self.situation.content || self.situation.extras
+        self.situation.change
     }
 }
 
@@ -297,7 +297,7 @@ fn situations() -> impl Iterator<Item = Situation> {
             same_user: flag(1),
             rotate: flag(2),
             content: flag(3),
-            extras: flag(4),
+            change: flag(4),
             touch: flag(5),
             ends: rest / 12,
         };
@@ -306,11 +306,11 @@ fn situations() -> impl Iterator<Item = Situation> {
 }
 
 fn is_possible(situation: &Situation) -> bool {
-    let Situation { standing, login, same_user, content, extras, touch, ends, .. } = *situation;
+    let Situation { standing, login, same_user, content, change, touch, ends, .. } = *situation;
     let is_live = standing == Standing::Live;
     // What an earlier login has left to end, it has left with a session of its own.
     let may_end = ends == 0 || login || is_live;
-    (!same_user || (login && is_live)) && (!touch || is_live) && (!content || extras) && may_end
+    (!same_user || (login && is_live)) && (!touch || is_live) && (!content || change) && may_end
 }
 
 /// Carries a plan out with every sequence of answers that `possible` lets through.
