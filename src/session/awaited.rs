@@ -25,7 +25,7 @@ impl Session {
     /// [`Sessions::revoke`](crate::Sessions::revoke) ends it).
     /// [`SessionErrorKind::Store`] if the store failed; the session may live on.
     pub async fn log_out(&self) -> Result<(), SessionError> {
-        let _turn = self.turn().await;
+        let _turn = self.turn().await?;
         let keys = {
             let state = self.read();
             if state.head_sent {
@@ -58,7 +58,9 @@ impl Session {
     /// Stores everything that is pending now, login and rotation included, instead of at the end of
     /// the request. After the head, that is data alone.
     ///
-    /// A future that is dropped leaves it stored or not stored; it is not tried again.
+    /// A future that is dropped leaves it stored or not stored; it is not tried again. One that is
+    /// kept without being polled holds up the handle's clones and the end of the request, for as
+    /// long as a store call may take.
     ///
     /// # Errors
     ///
@@ -68,7 +70,7 @@ impl Session {
     /// [`SessionErrorKind::Store`], [`SessionErrorKind::Random`]. What could not be stored is
     /// dropped.
     pub async fn save(&self) -> Result<(), SessionError> {
-        match self.commit_now(self.turn().await).await? {
+        match self.commit_now(self.turn().await?).await? {
             Some(committed) => self.check(committed),
             None => Ok(()),
         }
@@ -83,15 +85,15 @@ impl Session {
             Commit::begin(self, &mut state, head, turn)
         };
         Ok(match commit {
-            Some(commit) => Some(commit.await),
-            None => None,
+            Ok(commit) => Some(commit.await),
+            Err(_turn) => None,
         })
     }
 
     /// As [`save`](Self::save), and answers whether each rotation that was wished for has come
     /// about: that another holder of the old token was faster is no error.
     pub(crate) async fn save_rotation(&self) -> Result<bool, SessionError> {
-        if let Some(committed) = self.commit_now(self.turn().await).await?
+        if let Some(committed) = self.commit_now(self.turn().await?).await?
             && !committed.outcome.rotation_lost
         {
             self.check(committed)?;

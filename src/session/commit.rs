@@ -78,21 +78,22 @@ enum Call {
 }
 
 impl Commit {
-    /// The commit of what is pending in the session's state; `None` if there is nothing to do.
+    /// The commit of what is pending in the session's state; the turn back if there is nothing to
+    /// do.
     pub(super) fn begin(
         session: &Session,
         state: &mut State,
         head: Head,
         turn: Turn,
-    ) -> Option<Self> {
+    ) -> Result<Self, Turn> {
         state.leave_others_session();
         let plan = Plan::new(state.situation(head, session.arrived_at()));
         if plan.step() == Step::Done(Outcome::KEPT) {
-            return None;
+            return Err(turn);
         }
         // Until it has come about, however this commit ends.
         state.rotation_missed |= state.pending.rotate;
-        Some(Self {
+        Ok(Self {
             plan,
             wanted: state.pending.clone(),
             base: state.live().map(|(key, record)| (key, record.clone())),
@@ -228,7 +229,7 @@ impl Commit {
                 if let Some(user) = &self.wanted.login {
                     report::logged_in(key, user);
                 }
-                state.login_is_stored();
+                state.login_is_stored(&self.ends);
                 state.rotation_missed = false;
                 state.issued = Some(Issued::new(token, &record));
                 state.standing = Standing::Live { key, record: *record };
@@ -244,7 +245,7 @@ impl Commit {
                     None => report::rotated(token.key()),
                 }
                 if self.wanted.login.is_some() {
-                    state.login_is_stored();
+                    state.login_is_stored(&self.ends);
                 }
                 state.rotation_missed = false;
                 if let Some(record) = state.record_mut(token.key()) {

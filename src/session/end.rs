@@ -12,8 +12,9 @@ use super::{
     commit::Commit,
     plan::{Head, Outcome, Plan, Step, Verdict},
     state::{Issued, Pending, State},
+    turn::Turn,
 };
-use crate::{token::SessionToken, within::Within};
+use crate::{error::SessionError, token::SessionToken};
 
 /// What the end of a request comes to.
 #[allow(clippy::large_enum_variant, reason = "it goes on into the future that waits for it")]
@@ -49,34 +50,51 @@ pub(crate) struct PendingEnd {
 #[allow(clippy::large_enum_variant, reason = "the larger one is the common one")]
 enum Stage {
     /// A clone of the handle is waiting for the store: that comes first.
-    Busy(Within<Pin<Box<dyn Future<Output = ()> + Send>>>),
+    Busy(Pin<Box<dyn Future<Output = Result<Turn, SessionError>> + Send>>),
     Commit(Commit),
 }
 
 impl Session {
     /// Commits, or if there is nothing to store, closes.
     pub(crate) fn end(&self, head: Head) -> End {
-        let pending = |stage| End::Pending(PendingEnd { session: self.clone(), head, stage });
-        if self.is_busy() {
-            return pending(self.busy());
+        if !self.is_busy() {
+            let mut state = self.state();
+            let plan = Plan::new(state.situation(head, self.arrived_at()));
+            if plan.step() == Step::Done(Outcome::KEPT) {
+                state.pending = Pending::default();
+                return End::Closed(self.close_state(&mut state));
+            }
         }
-        let mut state = self.state();
-        let plan = Plan::new(state.situation(head, self.arrived_at()));
-        if plan.step() == Step::Done(Outcome::KEPT) {
-            state.pending = Pending::default();
-            return End::Closed(self.close_state(&mut state));
-        }
-        let Some(turn) = self.try_turn() else { return pending(self.busy()) };
-        match Commit::begin(self, &mut state, head, turn) {
-            Some(commit) => pending(Stage::Commit(commit)),
-            None => End::Closed(self.close_state(&mut state)),
+        match self.try_turn() {
+            Some(turn) => self.end_in_turn(head, turn),
+            None => {
+                let session = self.clone();
+                let turn = Box::pin(async move { session.turn().await });
+                self.pending(head, Stage::Busy(turn))
+            }
         }
     }
 
-    fn busy(&self) -> Stage {
-        let session = self.clone();
-        let turn = Box::pin(async move { drop(session.turn().await) });
-        Stage::Busy(Within::new(self.config().store_timeout, turn))
+    fn end_in_turn(&self, head: Head, turn: Turn) -> End {
+        let mut state = self.state();
+        match Commit::begin(self, &mut state, head, turn) {
+            Ok(commit) => {
+                drop(state);
+                self.pending(head, Stage::Commit(commit))
+            }
+            Err(turn) => {
+                state.pending = Pending::default();
+                let closed = self.close_state(&mut state);
+                // Whoever waits for the turn is woken without the lock.
+                drop(state);
+                drop(turn);
+                End::Closed(closed)
+            }
+        }
+    }
+
+    fn pending(&self, head: Head, stage: Stage) -> End {
+        End::Pending(PendingEnd { session: self.clone(), head, stage })
     }
 
     /// Ends the time in which a cookie can be sent, and says what has to be sent.
@@ -111,16 +129,18 @@ impl Future for PendingEnd {
         loop {
             let verdict = match &mut self.stage {
                 Stage::Commit(commit) => ready!(Pin::new(commit).poll(cx)).outcome.verdict,
-                Stage::Busy(turn) => match ready!(Pin::new(turn).poll(cx)) {
-                    Ok(()) => match self.session.end(self.head) {
+                Stage::Busy(turn) => match ready!(turn.as_mut().poll(cx)) {
+                    Ok(turn) => match self.session.end_in_turn(self.head, turn) {
                         End::Closed(closed) => return Poll::Ready((Verdict::Kept, closed)),
                         End::Pending(end) => {
                             *self = end;
                             continue;
                         }
                     },
+                    // Nothing was to be stored any more.
+                    Err(_) if self.head == Head::Failed => Verdict::Kept,
                     // What the clone is doing may be done or not.
-                    Err(_elapsed) => Verdict::Failed,
+                    Err(_) => Verdict::Failed,
                 },
             };
             return Poll::Ready((verdict, self.session.close()));

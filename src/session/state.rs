@@ -117,7 +117,8 @@ impl Pending {
         if self.login == dealt_with.login {
             self.login = None;
         }
-        self.rotate &= !dealt_with.rotate;
+        // A lifetime that was set since wants a rotation of its own.
+        self.rotate = self.lifetime.is_some() || (self.rotate && !dealt_with.rotate);
     }
 }
 
@@ -251,9 +252,9 @@ impl State {
         }
     }
 
-    /// The pending login is in the store.
-    pub(crate) fn login_is_stored(&mut self) {
-        self.to_end.append(&mut self.left_behind);
+    /// A login is in the store that leaves these behind. What another login has left since stays.
+    pub(crate) fn login_is_stored(&mut self, leaves: &[SessionKey]) {
+        self.to_end.extend(self.left_behind.extract_if(.., |key| leaves.contains(key)));
     }
 
     /// Forgets what a commit has dealt with. What a login that is not stored was to leave behind

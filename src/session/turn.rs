@@ -1,6 +1,12 @@
 //! Whose turn it is to wait for the store.
 
+use std::pin::pin;
+
 use super::Session;
+use crate::{
+    error::{SessionError, StoreError, StoreErrorKind},
+    within::Within,
+};
 
 /// The right to wait for the store on behalf of a session. Of all clones of a handle one has it at
 /// a time, and the end of the request waits for it: so two that save at once make one session, not
@@ -8,11 +14,15 @@ use super::Session;
 pub(crate) struct Turn(Session);
 
 impl Session {
-    pub(super) async fn turn(&self) -> Turn {
-        if let Ok(permit) = self.permits().acquire().await {
-            permit.forget();
+    /// Waits for the turn, but not longer than for the store: whoever has it may be a future that
+    /// nobody polls any more.
+    pub(super) async fn turn(&self) -> Result<Turn, SessionError> {
+        let permit = pin!(self.permits().acquire());
+        match Within::new(self.config().store_timeout, permit).await {
+            Ok(Ok(permit)) => permit.forget(),
+            Ok(Err(_)) | Err(_) => return Err(StoreError::new(StoreErrorKind::Timeout).into()),
         }
-        Turn(self.clone())
+        Ok(Turn(self.clone()))
     }
 
     pub(super) fn try_turn(&self) -> Option<Turn> {

@@ -68,7 +68,7 @@ impl Session {
             Some(value) => to_json(&value).map(Some),
             None => Ok(None),
         };
-        let turn = self.turn().await;
+        let turn = self.turn().await?;
         let has_session = self.usable()?.live().is_some();
         let stored = if has_session {
             self.update_stored(&name, &mut apply, turn).await?

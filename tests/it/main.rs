@@ -44,3 +44,4 @@ mod several_layers;
 mod story;
 mod structure;
 mod support;
+mod turns;
