@@ -1,4 +1,4 @@
-//! A session store of one's own in about 100 lines, and the proof that it keeps the contract.
+//! A session store of one's own in under 100 lines of code, and the proof that it keeps the contract.
 //!
 //! It changes encoded records under a lock. In a database, a transaction or a compare-and-swap
 //! takes the lock's place, and a method returns `StoreFuture::boxed(async move { … })`.
@@ -77,11 +77,8 @@ impl SessionStore for CustomStore {
 
     fn create(&self, key: Key, record: Record, cap: Option<usize>, now: Time) -> Reply<()> {
         self.with(|rows| {
-            if rows.contains_key(&key) {
-                return Err(StoreError::new(StoreErrorKind::Collision));
-            }
-            put(rows, key, &record, cap, now);
-            Ok(())
+            let created = (!rows.contains_key(&key)).then(|| put(rows, key, &record, cap, now));
+            created.ok_or_else(|| StoreError::new(StoreErrorKind::Collision))
         })
     }
 
