@@ -7,7 +7,7 @@ use http::HeaderValue;
 use crate::{
     clock::{Clock, Timestamp},
     cookie::CookieWriter,
-    error::{SessionError, StoreError, StoreErrorKind},
+    error::SessionError,
     lifetime::Lifetime,
     report,
     store::{SessionStore, StoreFuture},
@@ -53,12 +53,10 @@ impl Config {
         future: StoreFuture<T>,
     ) -> Result<T, SessionError> {
         let answer = Within::new(limit, future).await;
-        answer.unwrap_or_else(|_elapsed| Err(StoreError::new(StoreErrorKind::Timeout))).map_err(
-            |error| {
-                report::store_failed(operation, &error);
-                error.into()
-            },
-        )
+        answer.unwrap_or_else(|elapsed| Err(elapsed.into())).map_err(|error| {
+            report::store_failed(operation, &error);
+            error.into()
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use http::{
     header::{CACHE_CONTROL, Entry, VARY},
 };
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 

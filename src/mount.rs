@@ -3,8 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{HeaderName, SET_COOKIE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header::SET_COOKIE,
 };
 
 use crate::{
@@ -13,12 +12,10 @@ use crate::{
     config::Config,
     error::StoreError,
     headers,
-    rejection::{Rejection, RejectionKind, RejectionResponse, Unanswered},
+    rejection::{GRPC_STATUS, Rejection, RejectionKind, RejectionResponse, Unanswered},
     report,
     session::{Arrival, Closed, CookieToSend, Head, Session, Standing, Verdict},
 };
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// What a request must bring to be let in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -35,8 +35,7 @@ use crate::{
     headers,
 };
 
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// In seconds.
 const RETRY_OUTAGE_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -158,7 +157,7 @@ impl<'a> Rejection<'a> {
         if is_unauthorized && !headers.contains_key(WWW_AUTHENTICATE) {
             headers.insert(WWW_AUTHENTICATE, self.challenge.clone());
         }
-        headers.insert(CACHE_CONTROL, NO_STORE);
+        headers.insert(CACHE_CONTROL, headers::NO_STORE);
         headers::depends_on_cookie(headers);
     }
 }

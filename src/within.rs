@@ -9,6 +9,8 @@ use std::{
 
 use tokio::time::{Sleep, sleep};
 
+use crate::error::{StoreError, StoreErrorKind};
+
 /// Waits for `future`, but not longer than `limit`.
 ///
 /// The timer, and with it the need for a runtime, comes into being only when the future has to be
@@ -22,6 +24,12 @@ pub(crate) struct Within<F> {
 /// The limit was reached first.
 #[derive(Debug)]
 pub(crate) struct Elapsed;
+
+impl From<Elapsed> for StoreError {
+    fn from(_: Elapsed) -> Self {
+        Self::new(StoreErrorKind::Timeout)
+    }
+}
 
 impl<F> Within<F> {
     pub(crate) fn new(limit: Duration, future: F) -> Self {

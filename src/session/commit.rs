@@ -326,7 +326,5 @@ fn poll_store<T>(
     future: &mut Within<StoreFuture<T>>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<T, StoreError>> {
-    Pin::new(future)
-        .poll(cx)
-        .map(|answer| answer.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout))))
+    Pin::new(future).poll(cx).map(|answer| answer.unwrap_or_else(|elapsed| Err(elapsed.into())))
 }

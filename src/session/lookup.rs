@@ -123,8 +123,7 @@ impl Candidate {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Standing, StoreError>> {
         Pin::new(&mut self.answer).poll(cx).map(|answer| {
-            let loaded =
-                answer.unwrap_or_else(|_elapsed| Err(StoreError::new(StoreErrorKind::Timeout)));
+            let loaded = answer.unwrap_or_else(|elapsed| Err(elapsed.into()));
             judge(loaded, self.key, self.proof, now, not_before)
         })
     }

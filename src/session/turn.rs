@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use super::Session;
 use crate::{
-    error::{SessionError, StoreError, StoreErrorKind},
+    error::{SessionError, StoreError},
     within::Within,
 };
 
@@ -19,8 +19,8 @@ impl Session {
     pub(super) async fn turn(&self) -> Result<Turn, SessionError> {
         let permit = pin!(self.permits().acquire());
         match Within::new(self.config().store_timeout, permit).await {
-            Ok(Ok(permit)) => permit.forget(),
-            Ok(Err(_)) | Err(_) => return Err(StoreError::new(StoreErrorKind::Timeout).into()),
+            Ok(permit) => permit.expect("the semaphore is never closed").forget(),
+            Err(elapsed) => return Err(StoreError::from(elapsed).into()),
         }
         Ok(Turn(self.clone()))
     }

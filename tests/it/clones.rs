@@ -15,7 +15,7 @@ use tower_wristband::{
 };
 
 use crate::{
-    in_flight::{InFlight, stored, worlds},
+    in_flight::{InFlight, save_held_at_reply, stored, worlds},
     support::{app, body, cookies_set, get, header, send, status, text, visit, who, world},
 };
 
@@ -140,11 +140,7 @@ async fn ends_during_a_save(operation: Operation) {
         _ => InFlight::without_cookie(&world).await,
     };
     request.session.log_in("alice").unwrap();
-    let gate = Gate::new();
-    world.faults.next(operation, Fault::HoldReply(gate.clone()));
-    let clone = request.session.clone();
-    let save = tokio::spawn(async move { clone.save().await });
-    gate.arrived().await;
+    let (gate, save) = save_held_at_reply(&world, &request.session, operation).await;
     let answering = request.start_answering(text("done"));
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -191,11 +187,7 @@ async fn a_login_during_another_users_save_gets_nothing_of_theirs() {
     let request = InFlight::without_cookie(&world).await;
     request.session.log_in("alice").unwrap();
     request.session.insert("secret", "of alice").unwrap();
-    let gate = Gate::new();
-    world.faults.next(Operation::Create, Fault::HoldReply(gate.clone()));
-    let clone = request.session.clone();
-    let save = tokio::spawn(async move { clone.save().await });
-    gate.arrived().await;
+    let (gate, save) = save_held_at_reply(&world, &request.session, Operation::Create).await;
     request.session.log_in("bob").unwrap();
     gate.release();
     save.await.unwrap().unwrap();

@@ -7,9 +7,9 @@ use tokio::{
     task::JoinHandle,
 };
 use tower_wristband::{
-    Clock, RejectionResponse, Session, SessionKey, SessionLayer, SessionLayerBuilder,
+    Clock, RejectionResponse, Session, SessionError, SessionKey, SessionLayer, SessionLayerBuilder,
     store::{Proof, Record, SessionStore},
-    testing::{Fault, Operation},
+    testing::{Fault, Gate, Operation},
 };
 
 use crate::support::{World, app, get, get_with, send, text, world_with};
@@ -143,6 +143,20 @@ impl Wish {
         .unwrap();
         request
     }
+}
+
+/// Saves on a clone of the handle, and waits until the store's reply is held at the gate.
+pub async fn save_held_at_reply(
+    world: &World,
+    session: &Session,
+    operation: Operation,
+) -> (Gate, JoinHandle<Result<(), SessionError>>) {
+    let gate = Gate::new();
+    world.faults.next(operation, Fault::HoldReply(gate.clone()));
+    let clone = session.clone();
+    let save = tokio::spawn(async move { clone.save().await });
+    gate.arrived().await;
+    (gate, save)
 }
 
 /// Drops a task where it waits.

@@ -10,11 +10,11 @@ use http::StatusCode;
 use tokio::time::{sleep, timeout};
 use tower_wristband::{
     Lifetime, SessionErrorKind, StoreErrorKind, UserId,
-    testing::{Fault, Gate, Operation, cookie_from},
+    testing::{Fault, Operation, cookie_from},
 };
 
 use crate::{
-    in_flight::InFlight,
+    in_flight::{InFlight, save_held_at_reply},
     support::{header, status, visit, who, world},
 };
 
@@ -74,11 +74,7 @@ async fn a_login_that_fails_ends_no_session_that_another_login_was_stored_on() {
     let cookie = world.anonymous().await;
     let request = InFlight::with(&world, &cookie).await;
     request.session.log_in("alice").unwrap();
-    let gate = Gate::new();
-    world.faults.next(Operation::Rotate, Fault::HoldReply(gate.clone()));
-    let clone = request.session.clone();
-    let save = tokio::spawn(async move { clone.save().await });
-    gate.arrived().await;
+    let (gate, save) = save_held_at_reply(&world, &request.session, Operation::Rotate).await;
     request.session.log_in("bob").unwrap();
     gate.release();
     save.await.unwrap().unwrap();
@@ -96,11 +92,7 @@ async fn a_lifetime_that_is_set_during_a_rotation_has_a_rotation_of_its_own() {
     let cookie = world.signed_in("alice").await;
     let request = InFlight::with(&world, &cookie).await;
     request.session.rotate().unwrap();
-    let gate = Gate::new();
-    world.faults.next(Operation::Rotate, Fault::HoldReply(gate.clone()));
-    let clone = request.session.clone();
-    let save = tokio::spawn(async move { clone.save().await });
-    gate.arrived().await;
+    let (gate, save) = save_held_at_reply(&world, &request.session, Operation::Rotate).await;
     request.session.set_lifetime(Lifetime::AAL3).unwrap();
     gate.release();
     save.await.unwrap().unwrap();
