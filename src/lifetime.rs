@@ -1,6 +1,6 @@
 //! How long a session lives: pure arithmetic that saturates.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{
     clock::Timestamp,
@@ -37,13 +37,12 @@ const TOUCHES_PER_IDLE_TIMEOUT: u32 = 20;
 /// assert_eq!(short.touch_interval(), Duration::from_secs(30));
 /// # assert_eq!(REMEMBER_ME.absolute(), Duration::from_secs(30 * 86_400));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lifetime {
     // Seconds: 400 days fit, and a record keeps all three.
     idle: u32,
     absolute: u32,
-    touch: u32,
-    until_browser_closes: bool,
+    touch: TouchInterval,
 }
 
 impl Lifetime {
@@ -64,8 +63,7 @@ impl Lifetime {
         Self {
             idle,
             absolute: whole_seconds(absolute),
-            touch: idle / TOUCHES_PER_IDLE_TIMEOUT,
-            until_browser_closes: false,
+            touch: TouchInterval::new(idle / TOUCHES_PER_IDLE_TIMEOUT, false),
         }
     }
 
@@ -75,7 +73,7 @@ impl Lifetime {
     /// A session ends after between `idle - interval` and `idle` without a request, never later.
     #[must_use]
     pub const fn with_touch_interval(mut self, interval: Duration) -> Self {
-        self.touch = whole_seconds(interval);
+        self.touch = TouchInterval::new(whole_seconds(interval), self.ends_with_browser());
         self
     }
 
@@ -83,7 +81,7 @@ impl Lifetime {
     /// The server's limits stay.
     #[must_use]
     pub const fn until_browser_closes(mut self) -> Self {
-        self.until_browser_closes = true;
+        self.touch = TouchInterval::new(self.touch.seconds(), true);
         self
     }
 
@@ -102,13 +100,13 @@ impl Lifetime {
     /// See [`with_touch_interval`](Self::with_touch_interval).
     #[must_use]
     pub const fn touch_interval(&self) -> Duration {
-        Duration::from_secs(self.touch as u64)
+        Duration::from_secs(self.touch.seconds() as u64)
     }
 
     /// Whether the cookie has no `Max-Age`.
     #[must_use]
     pub const fn ends_with_browser(&self) -> bool {
-        self.until_browser_closes
+        self.touch.ends_with_browser()
     }
 
     /// When a session that began at `start` ends at the latest.
@@ -137,16 +135,52 @@ impl Lifetime {
         if self.absolute() > LONGEST_COOKIE_LIFE {
             return refuse("browsers keep no cookie longer than 400 days");
         }
-        if self.touch > 0 && self.touch >= self.idle {
+        let touch = self.touch.seconds();
+        if touch > 0 && touch >= self.idle {
             return refuse("the touch interval is not shorter than the idle timeout");
         }
         Ok(())
     }
 }
 
+impl fmt::Debug for Lifetime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lifetime")
+            .field("idle", &self.idle())
+            .field("absolute", &self.absolute())
+            .field("touch_interval", &self.touch_interval())
+            .field("ends_with_browser", &self.ends_with_browser())
+            .finish()
+    }
+}
+
 impl Default for Lifetime {
     fn default() -> Self {
         Self::AAL2
+    }
+}
+
+/// Seconds, and in the highest bit whether the cookie has no `Max-Age`: so a lifetime takes 12 bytes
+/// of each record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct TouchInterval(u32);
+
+impl TouchInterval {
+    const ENDS_WITH_BROWSER: u32 = 1 << 31;
+
+    /// An interval that takes the highest bit for itself is far too long for any lifetime.
+    const fn new(seconds: u32, ends_with_browser: bool) -> Self {
+        let longest = Self::ENDS_WITH_BROWSER - 1;
+        let seconds = if seconds > longest { longest } else { seconds };
+        Self(if ends_with_browser { seconds | Self::ENDS_WITH_BROWSER } else { seconds })
+    }
+
+    const fn seconds(self) -> u32 {
+        self.0 & !Self::ENDS_WITH_BROWSER
+    }
+
+    const fn ends_with_browser(self) -> bool {
+        self.0 & Self::ENDS_WITH_BROWSER != 0
     }
 }
 
