@@ -36,18 +36,20 @@ impl CookieWriter {
     pub(crate) fn set(&self, token: &SessionToken, max_age: Option<Duration>) -> HeaderValue {
         let expiry = max_age
             .map_or(SmolStr::default(), |age| format_smolstr!("; Max-Age={}", whole_seconds(age)));
-        self.header(&token.to_wire(), &expiry)
+        self.header(&*token.to_wire(), &expiry)
     }
 
     /// The header that makes the browser forget the cookie. It repeats every attribute, for else
     /// the browser takes it for another cookie, or ignores it (RFC 6265bis, section 5.7).
     pub(crate) fn removal(&self) -> HeaderValue {
-        self.header("", EXPIRED)
+        self.header(b"", EXPIRED)
     }
 
-    fn header(&self, value: &str, expiry: &str) -> HeaderValue {
+    fn header(&self, value: &[u8], expiry: &str) -> HeaderValue {
+        let Self { name, attributes } = self;
         // `concat` allocates exactly once, and the header takes the buffer over.
-        let line = [&self.name, "=", value, &self.attributes, expiry].concat();
+        let line =
+            [name.as_bytes(), b"=", value, attributes.as_bytes(), expiry.as_bytes()].concat();
         let mut header = HeaderValue::try_from(line).expect("a valid cookie is visible ASCII");
         header.set_sensitive(true);
         header

@@ -97,7 +97,7 @@ where
         unreachable!("a new session has a token");
     };
     let name = layer.config().cookie.name();
-    let mut header = HeaderValue::try_from(format!("{name}={}", &*token.to_wire()))
+    let mut header = HeaderValue::try_from([name.as_bytes(), b"=", &*token.to_wire()].concat())
         .expect("a cookie is a header value");
     header.set_sensitive(true);
     header

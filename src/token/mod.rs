@@ -1,8 +1,9 @@
 //! The secret token, the public key in it, and the proof that stores keep.
 
+mod wire;
+
 use std::{error::Error, fmt, str::FromStr, sync::Arc};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::{TryRng, rngs::SysRng};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
@@ -27,11 +28,12 @@ const TOKEN_BYTES: usize = KEY_BYTES + SECRET_BYTES;
 /// [`SessionToken::generate`] and the reader of the `Cookie` header make one. Entropy: OWASP ASVS
 /// 5, 7.2.3; NIST SP 800-63B-4, section 5.1.
 #[derive(Clone)]
+#[repr(align(16))]
 pub struct SessionToken([u8; TOKEN_BYTES]);
 
 impl SessionToken {
     /// The length of a token on the wire, in bytes.
-    pub const WIRE_LENGTH: usize = 64;
+    pub const WIRE_LENGTH: usize = wire::CHARACTERS;
 
     /// A new token from the operating system's generator.
     ///
@@ -44,19 +46,12 @@ impl SessionToken {
 
     /// Reads the one spelling a token has; anything else is `None`.
     pub(crate) fn parse(wire: &[u8]) -> Option<Self> {
-        if wire.len() != Self::WIRE_LENGTH {
-            return None;
-        }
-        let mut token = Self([0; TOKEN_BYTES]);
-        match URL_SAFE_NO_PAD.decode_slice(wire, &mut token.0) {
-            Ok(TOKEN_BYTES) => Some(token),
-            _ => None,
-        }
+        wire::decode(wire.try_into().ok()?).map(Self)
     }
 
     /// The 64 characters of the cookie's value.
-    pub(crate) fn to_wire(&self) -> Zeroizing<String> {
-        Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0))
+    pub(crate) fn to_wire(&self) -> Zeroizing<[u8; Self::WIRE_LENGTH]> {
+        Zeroizing::new(wire::encode(&self.0))
     }
 
     /// The public half.

@@ -28,11 +28,12 @@ fn lines(headers: &HeaderMap) -> Vec<&[u8]> {
 
 /// What was presented, without regard to the order of two.
 fn outcome(presented: &Presented) -> Vec<String> {
+    let text = |token: &SessionToken| String::from_utf8(token.to_wire().to_vec()).expect("ASCII");
     let mut tokens = match presented {
         Presented::Nothing => vec!["nothing".to_owned()],
         Presented::Malformed => vec!["malformed".to_owned()],
-        Presented::One(one) => vec![one.to_wire().to_string()],
-        Presented::Two(both) => both.iter().map(|token| token.to_wire().to_string()).collect(),
+        Presented::One(one) => vec![text(one)],
+        Presented::Two(both) => both.iter().map(text).collect(),
         Presented::TooMany => vec!["too many".to_owned()],
     };
     tokens.sort();
