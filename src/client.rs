@@ -25,16 +25,14 @@ impl Client {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let headers = request.headers();
         match *request.method() {
-            Method::GET | Method::HEAD => {
-                if is_websocket_upgrade(headers) {
-                    Self::WebSocket
-                } else if is_navigation(headers) {
+            Method::GET | Method::HEAD => match Wish::of(headers) {
+                Wish::WebSocket => Self::WebSocket,
+                Wish::Page => {
                     let address = request.uri().path_and_query().cloned();
                     Self::Navigation(address.unwrap_or_else(|| PathAndQuery::from_static("/")))
-                } else {
-                    Self::Other
                 }
-            }
+                Wish::Other => Self::Other,
+            },
             // RFC 8441: a WebSocket over HTTP/2 is an extended CONNECT.
             Method::CONNECT => Self::WebSocket,
             _ if is_grpc(headers) => Self::Grpc,
@@ -43,21 +41,37 @@ impl Client {
     }
 }
 
-fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
-    headers.get_all(UPGRADE).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|&byte| byte == b',')
-            .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-    })
+/// What a GET is after.
+enum Wish {
+    WebSocket,
+    Page,
+    Other,
 }
 
-/// `Sec-Fetch-Mode` says so; a browser too old to send it asks for HTML.
-fn is_navigation(headers: &HeaderMap) -> bool {
-    match headers.get(SEC_FETCH_MODE) {
-        Some(mode) => mode == "navigate",
-        None => headers.get_all(ACCEPT).iter().any(accepts_html),
+impl Wish {
+    /// One pass over the headers: to hash one name takes as long as to compare several.
+    fn of(headers: &HeaderMap) -> Self {
+        let mut mode = None;
+        let mut html = false;
+        for (name, value) in headers {
+            if name == UPGRADE && names_websocket(value) {
+                return Self::WebSocket;
+            } else if name == ACCEPT {
+                html |= accepts_html(value);
+            } else if name == SEC_FETCH_MODE {
+                mode = mode.or(Some(value));
+            }
+        }
+        // `Sec-Fetch-Mode` says so; a browser too old to send it asks for HTML.
+        if mode.map_or(html, |mode| mode == "navigate") { Self::Page } else { Self::Other }
     }
+}
+
+fn names_websocket(upgrade: &HeaderValue) -> bool {
+    upgrade
+        .as_bytes()
+        .split(|&byte| byte == b',')
+        .any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
 fn accepts_html(accept: &HeaderValue) -> bool {

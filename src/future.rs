@@ -14,10 +14,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
-    client::Client,
-    mount::{Mount, Visit, head_of},
-    rejection::{RejectionKind, RejectionResponse},
-    session::{End, Head, PendingEnd, PendingLookup, Session, Verdict},
+    admission::{PendingAdmission, Refusal},
+    mount::{Mount, head_of},
+    rejection::RejectionResponse,
+    session::{End, Head, PendingEnd, Session, Verdict},
 };
 
 pin_project! {
@@ -59,16 +59,24 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        // The look-up of the session. The service is the one that was ready.
-        Load { lookup: Option<(PendingLookup, Visit, S, Request<B>)> },
+        // The look-up of the session: boxed, since a store that answers at once doesn't need it.
+        Wait { waiting: Option<Box<Waiting<S, B>>> },
         // The service's answer. The mount that did the look-up commits; one nested in it does not.
         Call { #[pin] response: S::Future, session: Session, commits: bool },
         // The store, with the service's answer to be released after it.
-        End { end: PendingEnd, response: Option<Result<S::Response, S::Error>> },
+        End { end: Box<PendingEnd>, response: Option<Result<S::Response, S::Error>> },
         // The request is refused.
-        Refuse { kind: RejectionKind, client: Client },
+        Refuse { refusal: Refusal },
         Done,
     }
+}
+
+/// A request whose session has to be waited for.
+pub(crate) struct Waiting<S, B> {
+    pub(crate) admission: PendingAdmission,
+    /// The one that was ready.
+    pub(crate) service: S,
+    pub(crate) request: Request<B>,
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
@@ -76,14 +84,8 @@ where
     S: Service<Request<B>>,
 {
     /// The session has to be waited for.
-    pub(crate) fn loading(
-        mount: Arc<Mount<R>>,
-        lookup: PendingLookup,
-        visit: Visit,
-        service: S,
-        request: Request<B>,
-    ) -> Self {
-        Self { mount, state: State::Load { lookup: Some((lookup, visit, service, request)) } }
+    pub(crate) fn waiting(mount: Arc<Mount<R>>, waiting: Waiting<S, B>) -> Self {
+        Self { mount, state: State::Wait { waiting: Some(Box::new(waiting)) } }
     }
 
     /// The service has been called, by the mount that found the session.
@@ -97,8 +99,8 @@ where
     }
 
     /// The service is not called.
-    pub(crate) fn refused(mount: Arc<Mount<R>>, kind: RejectionKind, client: Client) -> Self {
-        Self { mount, state: State::Refuse { kind, client } }
+    pub(crate) fn refused(mount: Arc<Mount<R>>, refusal: Refusal) -> Self {
+        Self { mount, state: State::Refuse { refusal } }
     }
 }
 
@@ -113,17 +115,20 @@ where
         let mut this = self.project();
         loop {
             let next = match this.state.as_mut().project() {
-                StateProj::Load { lookup: waiting } => {
-                    let (lookup, ..) = waiting.as_mut().expect("there until the look-up is done");
-                    let found = ready!(Pin::new(lookup).poll(cx));
-                    let (_, visit, mut service, request) =
-                        waiting.take().expect("there until the look-up is done");
-                    match this.mount.admit(found, visit, request) {
-                        Ok((request, session)) => {
+                StateProj::Wait { waiting } => {
+                    const THERE: &str = "there until the look-up is done";
+                    let admission = &mut waiting.as_mut().expect(THERE).admission;
+                    let decision = ready!(Pin::new(admission).poll(cx));
+                    let Waiting { admission, mut service, mut request } =
+                        *waiting.take().expect(THERE);
+                    let session = admission.into_session();
+                    match decision {
+                        Ok(()) => {
+                            request.extensions_mut().insert(session.clone());
                             let response = service.call(request);
                             State::Call { response, session, commits: true }
                         }
-                        Err((kind, visit)) => State::Refuse { kind, client: visit.into_client() },
+                        Err(kind) => State::Refuse { refusal: Refusal { kind, session } },
                     }
                 }
                 StateProj::Call { response, session, commits } => {
@@ -148,15 +153,15 @@ where
                     }
                 }
                 StateProj::End { end, response } => {
-                    let (verdict, closed) = ready!(Pin::new(&mut *end).poll(cx));
+                    let (verdict, closed) = ready!(Pin::new(&mut **end).poll(cx));
                     let response = response.take().expect("there until the end");
                     let client = end.session().client();
                     let response = this.mount.release(response, client, verdict, closed);
                     this.state.set(State::Done);
                     return Poll::Ready(response);
                 }
-                StateProj::Refuse { kind, client } => {
-                    let response = this.mount.refuse(*kind, client);
+                StateProj::Refuse { refusal } => {
+                    let response = this.mount.refuse(refusal.kind, refusal.session.client());
                     this.state.set(State::Done);
                     return Poll::Ready(Ok(response));
                 }

@@ -58,19 +58,18 @@ fn is_for_certain_caches(name: &HeaderName) -> bool {
 /// Says that the response depended on the cookie: `Vary: Cookie`, and `private` unless the handler
 /// decided otherwise.
 pub(crate) fn depends_on_cookie(headers: &mut HeaderMap) {
-    match headers.entry(VARY) {
-        Entry::Vacant(vacant) => {
-            vacant.insert(COOKIE);
-        }
-        Entry::Occupied(mut lines) => {
-            if !lines.iter().any(|line| lists(line, b"*") || lists(line, b"cookie")) {
-                // Into the first line, because some caches read no other.
-                let first = lines.get_mut();
-                *first = with_member(first, COOKIE);
-            }
-        }
+    let is_said = |line: &HeaderValue| lists(line, b"*") || lists(line, b"cookie");
+    if !headers.contains_key(VARY) {
+        headers.insert(VARY, COOKIE);
+    } else if !headers.get_all(VARY).iter().any(is_said)
+        // Into the first line, because some caches read no other.
+        && let Some(first) = headers.get_mut(VARY)
+    {
+        *first = with_member(first, COOKIE);
     }
-    headers.entry(CACHE_CONTROL).or_insert(PRIVATE);
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, PRIVATE);
+    }
 }
 
 /// Tells the browser to forget what it keeps of the site, beside what the handler says of that.

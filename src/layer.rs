@@ -6,12 +6,13 @@ use http::{HeaderValue, Method, Uri};
 use tower_layer::Layer;
 
 use crate::{
+    admission::{Access, AccessRule},
     clock::{Clock, SystemClock, Timestamp},
     config::Config,
     cookie::{CookieWriter, SessionCookie},
     error::{ConfigError, ConfigErrorKind},
     lifetime::Lifetime,
-    mount::{Access, AccessRule, Mount},
+    mount::Mount,
     rejection::DefaultRejection,
     service::SessionService,
     sessions::Sessions,

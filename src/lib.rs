@@ -382,6 +382,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod admission;
 mod client;
 mod clock;
 mod config;
@@ -408,6 +409,7 @@ mod token;
 mod user;
 mod within;
 
+pub use admission::Access;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use cookie::SessionCookie;
 pub use error::{
@@ -419,7 +421,6 @@ pub use extract::NotSignedIn;
 pub use field::Field;
 pub use layer::{SessionLayer, SessionLayerBuilder};
 pub use lifetime::Lifetime;
-pub use mount::Access;
 pub use record::SessionSummary;
 pub use rejection::{
     DefaultRejection, RedirectToLogin, Rejection, RejectionKind, RejectionResponse,

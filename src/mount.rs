@@ -1,83 +1,19 @@
 //! One place where a session layer is stacked: who is let in there, and how others are answered.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header::SET_COOKIE,
-};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::SET_COOKIE};
 
 use crate::{
+    admission::{AccessRule, Admission, Refusal},
     client::Client,
-    clock::Timestamp,
     config::Config,
-    error::StoreError,
+    cookie::{self, Presented},
     headers,
     rejection::{GRPC_STATUS, Rejection, RejectionKind, RejectionResponse, Unanswered},
     report,
-    session::{Arrival, Closed, CookieToSend, Head, Session, Standing, Verdict},
+    session::{Arrival, Closed, CookieToSend, Head, Session, Verdict},
 };
-
-/// What a request must bring to be let in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Access {
-    /// A living session that is bound to a user.
-    #[default]
-    SignedIn,
-    /// A living session, anonymous or not.
-    AnySession,
-    /// Nothing: every request passes. Without a session its [`Session`] is empty.
-    Optional,
-}
-
-impl Access {
-    fn admits(self, standing: &Standing) -> bool {
-        match (self, standing) {
-            (Self::Optional, _) => true,
-            (Self::AnySession, Standing::Live { .. }) => true,
-            (Self::SignedIn, Standing::Live { record, .. }) => record.user().is_some(),
-            (Self::AnySession | Self::SignedIn, _) => false,
-        }
-    }
-
-    /// Whether a request is let in by the session that a mount around this one has found, and that
-    /// may have changed since.
-    fn admits_session(self, session: &Session) -> bool {
-        match self {
-            Self::Optional => true,
-            Self::AnySession => session.key().is_some() || session.user_id().is_some(),
-            Self::SignedIn => session.user_id().is_some(),
-        }
-    }
-}
-
-/// Decides by method and address.
-type AccessFn = dyn Fn(&Method, &Uri) -> Access + Send + Sync;
-
-/// How a mount decides what a request must bring.
-#[derive(Clone)]
-pub(crate) enum AccessRule {
-    Fixed(Access),
-    By(Arc<AccessFn>),
-}
-
-impl AccessRule {
-    fn of<B>(&self, request: &Request<B>) -> Access {
-        match self {
-            Self::Fixed(access) => *access,
-            Self::By(rule) => rule(request.method(), request.uri()),
-        }
-    }
-}
-
-impl fmt::Debug for AccessRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed(access) => access.fmt(f),
-            Self::By(_) => f.write_str("By(<fn>)"),
-        }
-    }
-}
 
 /// What a layer and its services share.
 #[derive(Debug)]
@@ -87,24 +23,8 @@ pub(crate) struct Mount<R> {
     pub(crate) rejection: R,
 }
 
-/// What is known of a request before its session is.
-pub(crate) struct Visit {
-    arrival: Arrival,
-    access: Access,
-}
-
-impl Visit {
-    pub(crate) fn arrived_at(&self) -> Timestamp {
-        self.arrival.at
-    }
-
-    pub(crate) fn into_client(self) -> Client {
-        self.arrival.client
-    }
-}
-
 /// Who is responsible for a request's session.
-pub(crate) enum Enclosing<'a> {
+enum Enclosing<'a> {
     /// No mount of this configuration is around this one.
     Nothing,
     /// One is: its session is shared, and it commits.
@@ -120,7 +40,7 @@ impl<R> Mount<R> {
         request.extensions().get::<Session>().filter(|session| !session.is_closed())
     }
 
-    pub(crate) fn enclosing<'a, B>(&self, request: &'a Request<B>) -> Enclosing<'a> {
+    fn enclosing<'a, B>(&self, request: &'a Request<B>) -> Enclosing<'a> {
         let Some(innermost) = Self::around(request) else { return Enclosing::Nothing };
         let same = |session: &&Session| Arc::ptr_eq(session.config(), &self.config);
         let clash = |session: &&Session| {
@@ -132,53 +52,55 @@ impl<R> Mount<R> {
         innermost.chain().find(same).map_or(Enclosing::Nothing, Enclosing::Same)
     }
 
-    pub(crate) fn visit<B>(&self, request: &Request<B>, presented: bool) -> Visit {
+    /// Decides whether the request is let in, and shows its session to the service.
+    pub(crate) fn admit<B>(&self, request: &mut Request<B>) -> Admission {
+        match self.enclosing(request) {
+            Enclosing::Nothing => self.look_up(request),
+            Enclosing::Same(session) => {
+                let session = session.clone();
+                self.share(session, request)
+            }
+            Enclosing::Clash(session) => Admission::Refused(Refusal {
+                kind: RejectionKind::Misconfigured,
+                session: session.clone(),
+            }),
+        }
+    }
+
+    /// By the cookies the request brings. Unless they are to be forwarded, they are taken out.
+    fn look_up<B>(&self, request: &mut Request<B>) -> Admission {
+        let Self { config, access, .. } = self;
+        let presented =
+            cookie::find(request.headers_mut(), config.cookie.name(), config.forward_cookie);
+        // Without a cookie the time doesn't matter.
+        let presented_at = (!matches!(presented, Presented::Nothing)).then(|| config.now());
+        let enclosing = Self::around(request);
         // Any mount around this one has seen the address before routers shortened it.
-        let client = match Self::around(request) {
+        let client = match enclosing {
             Some(enclosing) => enclosing.client().clone(),
             None => Client::of(request),
         };
-        let arrival = Arrival { client, presented, at: self.config.now() };
-        Visit { arrival, access: self.access.of(request) }
-    }
-
-    /// Puts the session into the request, if that is let in.
-    pub(crate) fn admit<B>(
-        &self,
-        found: Result<Standing, StoreError>,
-        visit: Visit,
-        mut request: Request<B>,
-    ) -> Result<(Request<B>, Session), (RejectionKind, Visit)> {
-        let Ok(standing) = found else { return Err((RejectionKind::Unavailable, visit)) };
-        if !visit.access.admits(&standing) {
-            return Err((RejectionKind::Unauthenticated, visit));
+        let arrival = Arrival { client, presented_at };
+        let session = Session::new(Arc::clone(config), arrival, enclosing);
+        let admission = Admission::start(session, access.of(request), &presented);
+        if let Admission::Granted(session) = &admission {
+            request.extensions_mut().insert(session.clone());
         }
-        let Visit { arrival, access } = visit;
-        let is_guarded = access != Access::Optional;
-        let enclosing = Self::around(&request);
-        let config = Arc::clone(&self.config);
-        let session = Session::new(config, arrival, standing, is_guarded, enclosing);
-        request.extensions_mut().insert(session.clone());
-        Ok((request, session))
+        admission
     }
 
-    /// Shows the session of the mount around this one to the service, if the request is let in.
-    pub(crate) fn share<B>(
-        &self,
-        session: &Session,
-        request: &mut Request<B>,
-    ) -> Result<(), RejectionKind> {
-        let access = self.access.of(request);
-        if !access.admits_session(session) {
-            return Err(RejectionKind::Unauthenticated);
+    /// By the session of the mount around this one.
+    fn share<B>(&self, session: Session, request: &mut Request<B>) -> Admission {
+        if !self.access.of(request).admits(&session) {
+            return Admission::Refused(Refusal { kind: RejectionKind::Unauthenticated, session });
         }
         if let Some(innermost) = request.extensions().get::<Session>()
-            && !innermost.is(session)
+            && !innermost.is(&session)
         {
             let shown = session.shown_inside(innermost);
             request.extensions_mut().insert(shown);
         }
-        Ok(())
+        Admission::Shared(session)
     }
 
     /// The answer to a refused request.

@@ -10,11 +10,10 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::{
-    cookie::{self, Presented},
-    future::ResponseFuture,
-    mount::{Enclosing, Mount},
-    rejection::{DefaultRejection, RejectionKind, RejectionResponse},
-    session::Lookup,
+    admission::Admission,
+    future::{ResponseFuture, Waiting},
+    mount::Mount,
+    rejection::{DefaultRejection, RejectionResponse},
 };
 
 /// A service behind a [`SessionLayer`](crate::SessionLayer).
@@ -58,40 +57,21 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let mount = Arc::clone(&self.mount);
-        match mount.enclosing(&request) {
-            Enclosing::Nothing => {}
-            Enclosing::Same(session) => {
-                let session = session.clone();
-                return match mount.share(&session, &mut request) {
-                    Ok(()) => ResponseFuture::sharing(mount, self.inner.call(request), session),
-                    Err(kind) => ResponseFuture::refused(mount, kind, session.client().clone()),
-                };
+        match mount.admit(&mut request) {
+            Admission::Granted(session) => {
+                ResponseFuture::calling(mount, self.inner.call(request), session)
             }
-            Enclosing::Clash(session) => {
-                let client = session.client().clone();
-                return ResponseFuture::refused(mount, RejectionKind::Misconfigured, client);
+            Admission::Shared(session) => {
+                ResponseFuture::sharing(mount, self.inner.call(request), session)
             }
-        }
-
-        let config = &mount.config;
-        let presented =
-            cookie::find(request.headers_mut(), config.cookie.name(), config.forward_cookie);
-        let visit = mount.visit(&request, !matches!(presented, Presented::Nothing));
-        let found = match Lookup::start(config, &presented, visit.arrived_at()) {
-            Lookup::Ready(found) => found,
-            Lookup::Pending(lookup) => {
+            Admission::Refused(refusal) => ResponseFuture::refused(mount, refusal),
+            Admission::Pending(admission) => {
                 // It is this very service that `poll_ready` has made ready; the clone is not:
                 // https://docs.rs/tower-service/0.3/tower_service/trait.Service.html#be-careful-when-cloning-inner-services
                 let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
-                return ResponseFuture::loading(mount, lookup, visit, ready, request);
+                let service = mem::replace(&mut self.inner, clone);
+                ResponseFuture::waiting(mount, Waiting { admission, service, request })
             }
-        };
-        match mount.admit(found, visit, request) {
-            Ok((request, session)) => {
-                ResponseFuture::calling(mount, self.inner.call(request), session)
-            }
-            Err((kind, visit)) => ResponseFuture::refused(mount, kind, visit.into_client()),
         }
     }
 }

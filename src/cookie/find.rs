@@ -52,9 +52,6 @@ impl Presented {
 /// Unless they are to be forwarded, they are removed from the headers; other cookies stay.
 pub(crate) fn find(headers: &mut HeaderMap, name: &str, forward: bool) -> Presented {
     let mut presented = Presented::Nothing;
-    if !headers.contains_key(COOKIE) {
-        return presented;
-    }
     let mut any_of_ours = false;
     // HTTP/2 clients split their cookies into many lines (RFC 9113, section 8.2.3).
     for (_, line) in headers.iter_mut().filter(|(header, _)| **header == COOKIE) {

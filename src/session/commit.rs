@@ -9,8 +9,9 @@ use std::{
 
 use super::{
     Session,
+    pending::Pending,
     plan::{Answer, Dropped, Head, Outcome, Plan, Step, Verdict},
-    state::{Issued, Pending, Standing, State},
+    state::{Issued, Standing, State},
     turn::Turn,
 };
 use crate::{
@@ -87,7 +88,7 @@ impl Commit {
         turn: Turn,
     ) -> Result<Self, Turn> {
         state.leave_others_session();
-        let plan = Plan::new(state.situation(head, session.arrived_at()));
+        let plan = Plan::new(state.situation(head, session.presented_at()));
         if plan.step() == Step::Done(Outcome::KEPT) {
             return Err(turn);
         }

@@ -10,19 +10,19 @@ use std::{
 use super::{
     Session,
     commit::Commit,
+    pending::Pending,
     plan::{Head, Outcome, Plan, Step, Verdict},
-    state::{Issued, Pending, State},
+    state::{Issued, State},
     turn::Turn,
 };
 use crate::{error::SessionError, token::SessionToken};
 
 /// What the end of a request comes to.
-#[allow(clippy::large_enum_variant, reason = "it goes on into the future that waits for it")]
 pub(crate) enum End {
     /// There is nothing to store.
     Closed(Closed),
     /// Something has to be waited for.
-    Pending(PendingEnd),
+    Pending(Box<PendingEnd>),
 }
 
 /// What a response has to carry for its session.
@@ -59,7 +59,7 @@ impl Session {
     pub(crate) fn end(&self, head: Head) -> End {
         if !self.is_busy() {
             let mut state = self.state();
-            let plan = Plan::new(state.situation(head, self.arrived_at()));
+            let plan = Plan::new(state.situation(head, self.presented_at()));
             if plan.step() == Step::Done(Outcome::KEPT) {
                 state.pending = Pending::default();
                 return End::Closed(self.close_state(&mut state));
@@ -94,7 +94,7 @@ impl Session {
     }
 
     fn pending(&self, head: Head, stage: Stage) -> End {
-        End::Pending(PendingEnd { session: self.clone(), head, stage })
+        End::Pending(Box::new(PendingEnd { session: self.clone(), head, stage }))
     }
 
     /// Ends the time in which a cookie can be sent, and says what has to be sent.
@@ -105,11 +105,12 @@ impl Session {
     fn close_state(&self, state: &mut State) -> Closed {
         state.head_sent = true;
         let cookie = match state.issued.take() {
-            Some(Issued { token, until }) => {
+            Some(issued) => {
+                let Issued { token, until } = *issued;
                 let now = self.config().now();
                 CookieToSend::Set(token, until.map(|until| until.saturating_since(now)))
             }
-            None if state.logged_out && self.presented() => CookieToSend::Removal,
+            None if state.logged_out && self.presented_at().is_some() => CookieToSend::Removal,
             None => CookieToSend::Nothing,
         };
         Closed { cookie, accessed: state.accessed }
@@ -133,7 +134,7 @@ impl Future for PendingEnd {
                     Ok(turn) => match self.session.end_in_turn(self.head, turn) {
                         End::Closed(closed) => return Poll::Ready((Verdict::Kept, closed)),
                         End::Pending(end) => {
-                            *self = end;
+                            *self = *end;
                             continue;
                         }
                     },

@@ -24,9 +24,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) client: Client,
-    /// The request brought a cookie of our name, whatever it was worth.
-    pub(crate) presented: bool,
-    pub(crate) at: Timestamp,
+    /// When it brought a cookie of our name, whatever that was worth; `None` if it brought none.
+    pub(crate) presented_at: Option<Timestamp>,
 }
 
 /// What all clones of a handle share.
@@ -40,16 +39,9 @@ pub(super) struct Inner {
 
 /// What the layer needs of a session.
 impl Session {
-    /// `accessed` says that the response depends on the session even if no handler looks at it.
-    pub(crate) fn new(
-        config: Arc<Config>,
-        arrival: Arrival,
-        standing: Standing,
-        accessed: bool,
-        enclosing: Option<&Self>,
-    ) -> Self {
-        let state = Mutex::new(State::new(standing, accessed));
-        let turn = Semaphore::new(1);
+    /// A vacant one, inside that of the mount around.
+    pub(crate) fn new(config: Arc<Config>, arrival: Arrival, enclosing: Option<&Self>) -> Self {
+        let (state, turn) = (Mutex::default(), Semaphore::new(1));
         Self {
             inner: Arc::new(Inner { config, arrival, state, turn }),
             enclosing: enclosing.map(|session| Arc::new(session.clone())),
@@ -74,12 +66,8 @@ impl Session {
         &self.inner.arrival.client
     }
 
-    pub(super) fn presented(&self) -> bool {
-        self.inner.arrival.presented
-    }
-
-    pub(super) fn arrived_at(&self) -> Timestamp {
-        self.inner.arrival.at
+    pub(crate) fn presented_at(&self) -> Option<Timestamp> {
+        self.inner.arrival.presented_at
     }
 
     /// Whether two handles are of the same session of the same request.

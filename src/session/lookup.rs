@@ -3,94 +3,32 @@
 use std::{
     future::Future,
     pin::Pin,
+    slice,
     task::{Context, Poll},
     time::Duration,
 };
 
-use super::state::Standing;
+use super::{Session, state::Standing};
 use crate::{
     clock::Timestamp,
-    config::Config,
     cookie::Presented,
     error::{StoreError, StoreErrorKind},
     record::Record,
     report,
     store::StoreFuture,
-    token::{Proof, SessionKey, SessionToken},
+    token::{Proof, SessionKey},
     within::Within,
 };
 
 /// How long after a rotation the old token is known as one that raced it.
 const SUPERSEDED_FOR: Duration = Duration::from_secs(60);
 
-/// The look-up of a request's tokens.
-pub(crate) enum Lookup {
-    /// No answer has to be waited for.
-    Ready(Result<Standing, StoreError>),
-    /// At least one has.
-    Pending(PendingLookup),
-}
-
-impl Lookup {
-    /// Asks the store for what was presented. Without a well-formed token there is nothing to ask.
-    pub(crate) fn start(config: &Config, presented: &Presented, now: Timestamp) -> Self {
-        let tokens = match presented {
-            Presented::One(token) => std::slice::from_ref(token),
-            Presented::Two(tokens) => {
-                report::duplicate();
-                tokens.as_slice()
-            }
-            Presented::Nothing => &[],
-            Presented::Malformed => {
-                report::malformed();
-                &[]
-            }
-            Presented::TooMany => {
-                report::duplicate();
-                &[]
-            }
-        };
-        let mut found = None;
-        let mut candidates = Vec::new();
-        for token in tokens {
-            match Candidate::ask(config, token, now) {
-                Ok(standing) => found = Some(combine(found, standing)),
-                Err(candidate) => candidates.push(candidate),
-            }
-        }
-        if candidates.is_empty() {
-            return Self::Ready(found.unwrap_or(Ok(Standing::Vacant)));
-        }
-        Self::Pending(PendingLookup { now, not_before: config.not_before, candidates, found })
-    }
-}
-
-/// The answers that have to be waited for, and what those that were there have come to.
+/// The answers that a look-up has to wait for.
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct PendingLookup {
+    session: Session,
     now: Timestamp,
-    not_before: Option<Timestamp>,
     candidates: Vec<Candidate>,
-    found: Option<Result<Standing, StoreError>>,
-}
-
-impl Future for PendingLookup {
-    type Output = Result<Standing, StoreError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { now, not_before, candidates, found } = &mut *self;
-        candidates.retain_mut(|candidate| match candidate.poll(*now, *not_before, cx) {
-            Poll::Pending => true,
-            Poll::Ready(standing) => {
-                *found = Some(combine(found.take(), standing));
-                false
-            }
-        });
-        if !candidates.is_empty() {
-            return Poll::Pending;
-        }
-        Poll::Ready(found.take().expect("a look-up is not polled after it is done"))
-    }
 }
 
 /// One token, for whose record the store has been asked.
@@ -100,92 +38,126 @@ struct Candidate {
     answer: Within<StoreFuture<Option<Record>>>,
 }
 
-impl Candidate {
-    #[allow(clippy::result_large_err, reason = "it is the one that has to be waited for")]
-    fn ask(
-        config: &Config,
-        token: &SessionToken,
+impl Session {
+    /// Asks the store for what was presented, and takes up what it comes to. Without a well-formed
+    /// token there is nothing to ask.
+    ///
+    /// The handle is the only one yet. It comes back in the future if an answer has to be waited
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// What the store has said.
+    pub(crate) fn look_up(
+        &self,
+        presented: &Presented,
         now: Timestamp,
-    ) -> Result<Result<Standing, StoreError>, Self> {
-        let (key, proof) = (token.key(), token.proof());
-        match config.store.load(key, proof, now).into_ready() {
-            Ok(loaded) => Ok(judge(loaded, key, proof, now, config.not_before)),
-            Err(pending) => {
-                Err(Self { key, proof, answer: Within::new(config.store_timeout, pending) })
+    ) -> Result<Option<PendingLookup>, StoreError> {
+        let tokens = match presented {
+            Presented::Nothing => return Ok(None),
+            Presented::One(token) => slice::from_ref(token),
+            Presented::Two(tokens) => {
+                report::duplicate();
+                tokens
+            }
+            Presented::TooMany => {
+                report::duplicate();
+                return Ok(None);
+            }
+            Presented::Malformed => {
+                report::malformed();
+                return Ok(None);
+            }
+        };
+        let config = self.config();
+        let mut candidates = Vec::new();
+        for token in tokens {
+            let (key, proof) = (token.key(), token.proof());
+            match config.store.load(key, proof, now).into_ready() {
+                Ok(loaded) => self.judge(loaded, key, proof, now)?,
+                Err(pending) => {
+                    let answer = Within::new(config.store_timeout, pending);
+                    candidates.push(Candidate { key, proof, answer });
+                }
             }
         }
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(PendingLookup { session: self.clone(), now, candidates }))
     }
 
-    fn poll(
-        &mut self,
+    /// Decides whether the token is the session's own. This is the one place where that happens.
+    fn judge(
+        &self,
+        loaded: Result<Option<Record>, StoreError>,
+        key: SessionKey,
+        proof: Proof,
         now: Timestamp,
-        not_before: Option<Timestamp>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Standing, StoreError>> {
-        Pin::new(&mut self.answer).poll(cx).map(|answer| {
+    ) -> Result<(), StoreError> {
+        let record = match loaded {
+            Ok(Some(record)) => record,
+            Ok(None) => {
+                report::unknown(key);
+                return Ok(());
+            }
+            // Refused like a missing one: it can't say whose it is.
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => {
+                report::corrupt(key, &error);
+                return Ok(());
+            }
+            Err(error) => {
+                report::store_failed("load", &error);
+                return Err(error);
+            }
+        };
+        // A store returns living records only; a mistake there must not let anybody in.
+        let is_recalled =
+            self.config().not_before.is_some_and(|moment| record.started_at() < moment);
+        let raced_a_rotation = || {
+            record.rotated_at().is_some_and(|moment| now.saturating_since(moment) < SUPERSEDED_FOR)
+        };
+        if !record.is_alive(now) || is_recalled {
+            report::expired(key);
+        // `Proof` compares in constant time.
+        } else if record.proof() == proof {
+            self.state().standing.add(Standing::Live { key, record });
+        } else if raced_a_rotation() {
+            report::superseded(key);
+            self.state().standing.add(Standing::Superseded);
+        } else {
+            report::wrong_secret(key);
+        }
+        Ok(())
+    }
+}
+
+impl PendingLookup {
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) fn into_session(self) -> Session {
+        self.session
+    }
+}
+
+impl Future for PendingLookup {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { session, now, candidates } = &mut *self;
+        let mut failed = None;
+        candidates.retain_mut(|Candidate { key, proof, answer }| {
+            let Poll::Ready(answer) = Pin::new(answer).poll(cx) else { return true };
             let loaded = answer.unwrap_or_else(|elapsed| Err(elapsed.into()));
-            judge(loaded, self.key, self.proof, now, not_before)
-        })
-    }
-}
-
-/// What two tokens come to: a store error comes first, then two living sessions, the one that
-/// lives, a superseded one. Their order plays no part.
-fn combine(
-    first: Option<Result<Standing, StoreError>>,
-    second: Result<Standing, StoreError>,
-) -> Result<Standing, StoreError> {
-    let Some(first) = first else { return second };
-    Ok(match (first?, second?) {
-        (Standing::Live { key: first, .. }, Standing::Live { key: second, .. }) => {
-            Standing::Ambiguous([first, second])
+            failed = session.judge(loaded, *key, *proof, *now).err().or(failed.take());
+            false
+        });
+        match failed {
+            Some(error) => Poll::Ready(Err(error)),
+            None if candidates.is_empty() => Poll::Ready(Ok(())),
+            None => Poll::Pending,
         }
-        (live @ Standing::Live { .. }, _) | (_, live @ Standing::Live { .. }) => live,
-        (Standing::Superseded, _) | (_, Standing::Superseded) => Standing::Superseded,
-        (vacant, _) => vacant,
-    })
-}
-
-/// Decides whether the token is the session's own. This is the one place where that happens.
-fn judge(
-    loaded: Result<Option<Record>, StoreError>,
-    key: SessionKey,
-    proof: Proof,
-    now: Timestamp,
-    not_before: Option<Timestamp>,
-) -> Result<Standing, StoreError> {
-    let record = match loaded {
-        Ok(Some(record)) => record,
-        Ok(None) => {
-            report::unknown(key);
-            return Ok(Standing::Vacant);
-        }
-        // Refused like a missing one: it can't say whose it is.
-        Err(error) if error.kind() == StoreErrorKind::Corrupt => {
-            report::corrupt(key, &error);
-            return Ok(Standing::Vacant);
-        }
-        Err(error) => {
-            report::store_failed("load", &error);
-            return Err(error);
-        }
-    };
-    // A store returns living records only; a mistake there must not let anybody in.
-    if !record.is_alive(now) || not_before.is_some_and(|moment| record.started_at() < moment) {
-        report::expired(key);
-        return Ok(Standing::Vacant);
-    }
-    // `Proof` compares in constant time.
-    if record.proof() == proof {
-        return Ok(Standing::Live { key, record });
-    }
-    let raced_a_rotation =
-        record.rotated_at().is_some_and(|moment| now.saturating_since(moment) < SUPERSEDED_FOR);
-    if raced_a_rotation {
-        report::superseded(key);
-        Ok(Standing::Superseded)
-    } else {
-        report::wrong_secret(key);
-        Ok(Standing::Vacant)
     }
 }

@@ -5,7 +5,8 @@ mod commit;
 mod end;
 mod inner;
 mod lookup;
-mod plan;
+mod pending;
+pub(crate) mod plan;
 mod state;
 mod turn;
 mod update;
@@ -19,9 +20,8 @@ use self::inner::Inner;
 pub(crate) use self::{
     end::{Closed, CookieToSend, End, PendingEnd},
     inner::Arrival,
-    lookup::{Lookup, PendingLookup},
+    lookup::PendingLookup,
     plan::{Head, Verdict},
-    state::Standing,
 };
 use crate::{
     clock::Timestamp,

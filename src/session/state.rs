@@ -1,22 +1,23 @@
 //! What a request has of its session, and what it wants changed.
 
-use std::collections::BTreeMap;
-
 use smol_str::SmolStr;
 
-use super::plan::{Head, Situation, Standing as PlanStanding};
+use super::{
+    pending::Pending,
+    plan::{Head, Situation, Standing as PlanStanding},
+};
 use crate::{
     clock::Timestamp,
-    field::CheckedName,
-    lifetime::Lifetime,
-    record::{Change, Label, Record},
+    record::Record,
     token::{SessionKey, SessionToken},
     user::UserId,
 };
 
 /// What the request's cookie came to.
+#[derive(Default)]
 pub(crate) enum Standing {
     /// No living session.
+    #[default]
     Vacant,
     /// This session, as it was last seen in the store.
     Live { key: SessionKey, record: Record },
@@ -26,99 +27,17 @@ pub(crate) enum Standing {
     Ambiguous([SessionKey; 2]),
 }
 
-/// What the request wants changed. A commit works on a clone, so that the handle goes on to show
-/// it, and [retires](Self::retire) it when it ends, however it ends: a write whose outcome is
-/// unknown is never repeated.
-#[derive(Clone, Default)]
-pub(crate) struct Pending {
-    pub(crate) login: Option<UserId>,
-    pub(crate) rotate: bool,
-    pub(crate) label: Option<Label>,
-    pub(crate) lifetime: Option<Lifetime>,
-    /// How often all fields were cleared; `fields` are what was written after the last time.
-    pub(crate) clears: u32,
-    pub(crate) fields: BTreeMap<CheckedName, Option<SmolStr>>,
-}
-
-impl Pending {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.login.is_none() && !self.rotate && !self.wants_change()
-    }
-
-    fn wants_change(&self) -> bool {
-        self.clears > 0
-            || !self.fields.is_empty()
-            || self.label.is_some()
-            || self.lifetime.is_some()
-    }
-
-    /// Whether there is something to keep in a session that does not exist yet.
-    fn has_content(&self) -> bool {
-        self.fields.values().any(Option::is_some)
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.clears = self.clears.saturating_add(1);
-        self.fields.clear();
-    }
-
-    /// What a write of the field `name` alone has to bring along: what is pending for it; and if
-    /// all fields are to be cleared, that and all that came after it.
-    pub(crate) fn needed_for(&self, name: &CheckedName) -> Self {
-        let fields = if self.clears > 0 {
-            self.fields.clone()
-        } else {
-            self.fields
-                .get_key_value(name)
-                .map(|(name, json)| (name.clone(), json.clone()))
-                .into_iter()
-                .collect()
-        };
-        Self { clears: self.clears, fields, ..Self::default() }
-    }
-
-    /// Everything that is stored by an update; the login comes with a rotation.
-    pub(crate) fn to_change(&self, version: u64) -> Change {
-        let mut change = Change::new(version);
-        if self.clears > 0 {
-            change = change.with_cleared_fields();
+impl Standing {
+    /// What two tokens come to: two living sessions, the one that lives, a superseded one. Their
+    /// order plays no part.
+    pub(crate) fn add(&mut self, other: Self) {
+        match (&*self, &other) {
+            (Self::Live { key, .. }, Self::Live { key: other, .. }) => {
+                *self = Self::Ambiguous([*key, *other]);
+            }
+            (Self::Vacant, _) | (_, Self::Live { .. }) => *self = other,
+            _ => {}
         }
-        change.set_label(self.label.clone());
-        if let Some(lifetime) = self.lifetime {
-            change = change.with_lifetime(lifetime);
-        }
-        for (name, json) in &self.fields {
-            change.set_field(name.clone(), json.clone());
-        }
-        change
-    }
-
-    /// Everything, with the user to bind.
-    pub(crate) fn to_change_with_login(&self, version: u64) -> Change {
-        let change = self.to_change(version);
-        match &self.login {
-            Some(user) => change.with_user(user.clone()),
-            None => change,
-        }
-    }
-
-    /// Forgets what a commit has dealt with, and keeps what was asked for since.
-    pub(crate) fn retire(&mut self, dealt_with: &Self) {
-        if self.label == dealt_with.label {
-            self.label = None;
-        }
-        if self.lifetime == dealt_with.lifetime {
-            self.lifetime = None;
-        }
-        if self.clears == dealt_with.clears {
-            self.clears = 0;
-            self.fields.retain(|name, json| dealt_with.fields.get(name) != Some(json));
-        }
-        if self.login == dealt_with.login {
-            self.login = None;
-        }
-        // A lifetime that was set since wants a rotation of its own.
-        self.rotate = self.lifetime.is_some() || (self.rotate && !dealt_with.rotate);
     }
 }
 
@@ -130,13 +49,15 @@ pub(crate) struct Issued {
 }
 
 impl Issued {
-    pub(crate) fn new(token: SessionToken, record: &Record) -> Self {
+    pub(crate) fn new(token: SessionToken, record: &Record) -> Box<Self> {
         let ends_with_browser = record.lifetime().ends_with_browser();
-        Self { token, until: (!ends_with_browser).then(|| record.absolute_deadline()) }
+        let until = (!ends_with_browser).then(|| record.absolute_deadline());
+        Box::new(Self { token, until })
     }
 }
 
 /// The state behind a handle.
+#[derive(Default)]
 pub(crate) struct State {
     pub(crate) standing: Standing,
     pub(crate) pending: Pending,
@@ -145,7 +66,7 @@ pub(crate) struct State {
     /// Sessions that a stored login has left behind: they are to end now.
     pub(crate) to_end: Vec<SessionKey>,
     /// What the client is to be given.
-    pub(crate) issued: Option<Issued>,
+    pub(crate) issued: Option<Box<Issued>>,
     /// A rotation was wished for and has not come about: another may hold the token that it was to
     /// make worthless.
     pub(crate) rotation_missed: bool,
@@ -157,20 +78,6 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(standing: Standing, accessed: bool) -> Self {
-        Self {
-            standing,
-            pending: Pending::default(),
-            left_behind: Vec::new(),
-            to_end: Vec::new(),
-            issued: None,
-            rotation_missed: false,
-            logged_out: false,
-            accessed,
-            head_sent: false,
-        }
-    }
-
     pub(crate) fn live(&self) -> Option<(SessionKey, &Record)> {
         match &self.standing {
             Standing::Live { key, record } => Some((*key, record)),
@@ -273,7 +180,7 @@ impl State {
         self.rotation_missed = false;
     }
 
-    pub(crate) fn situation(&self, head: Head, now: Timestamp) -> Situation {
+    pub(crate) fn situation(&self, head: Head, presented_at: Option<Timestamp>) -> Situation {
         let pending = &self.pending;
         Situation {
             standing: match self.standing {
@@ -289,9 +196,9 @@ impl State {
             rotate: pending.rotate,
             content: pending.has_content(),
             change: pending.wants_change(),
-            touch: self
-                .record()
-                .is_some_and(|record| record.lifetime().touch_is_due(record.last_seen_at(), now)),
+            touch: self.record().zip(presented_at).is_some_and(|(record, now)| {
+                record.lifetime().touch_is_due(record.last_seen_at(), now)
+            }),
             ends: self.to_end.len() + self.left_behind.len(),
         }
     }

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Session, decode, state::Pending, turn::Turn};
+use super::{Session, decode, pending::Pending, turn::Turn};
 use crate::{
     error::{SessionError, SessionErrorKind},
     field::{CheckedName, FieldOf},

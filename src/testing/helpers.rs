@@ -16,7 +16,7 @@ use crate::{
     error::SessionError,
     layer::SessionLayer,
     rejection::{Rejection, RejectionKind, RejectionResponse},
-    session::{Arrival, CookieToSend, Session, Standing},
+    session::{Arrival, CookieToSend, Session},
     store::MemoryStore,
     user::UserId,
 };
@@ -159,6 +159,6 @@ where
 }
 
 fn vacant(config: &Arc<Config>) -> Session {
-    let arrival = Arrival { client: Client::Other, presented: false, at: config.now() };
-    Session::new(Arc::clone(config), arrival, Standing::Vacant, false, None)
+    let arrival = Arrival { client: Client::Other, presented_at: None };
+    Session::new(Arc::clone(config), arrival, None)
 }

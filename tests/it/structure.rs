@@ -22,7 +22,7 @@ use tower_wristband::{
 };
 
 /// A module imports only modules in front of it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "error",
     "clock",
     "token",
@@ -40,6 +40,7 @@ const ORDER: [&str; 24] = [
     "session",
     "sessions",
     "rejection",
+    "admission",
     "mount",
     "future",
     "service",

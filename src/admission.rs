@@ -1,0 +1,142 @@
+//! Who is let in.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Method, Request, Uri};
+
+use crate::{
+    cookie::Presented,
+    error::StoreError,
+    rejection::RejectionKind,
+    session::{PendingLookup, Session},
+};
+
+/// What a request must bring to be let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Access {
+    /// A living session that is bound to a user.
+    #[default]
+    SignedIn,
+    /// A living session, anonymous or not.
+    AnySession,
+    /// Nothing: every request passes. Without a session its [`Session`] is empty.
+    Optional,
+}
+
+impl Access {
+    /// Whether a request with this session is let in: the response depends on it then.
+    pub(crate) fn admits(self, session: &Session) -> bool {
+        match self {
+            Self::Optional => true,
+            Self::AnySession => session.key().is_some() || session.user_id().is_some(),
+            Self::SignedIn => session.user_id().is_some(),
+        }
+    }
+}
+
+/// Decides by method and address.
+type AccessFn = dyn Fn(&Method, &Uri) -> Access + Send + Sync;
+
+/// How a mount decides what a request must bring.
+#[derive(Clone)]
+pub(crate) enum AccessRule {
+    Fixed(Access),
+    By(Arc<AccessFn>),
+}
+
+impl AccessRule {
+    pub(crate) fn of<B>(&self, request: &Request<B>) -> Access {
+        match self {
+            Self::Fixed(access) => *access,
+            Self::By(rule) => rule(request.method(), request.uri()),
+        }
+    }
+}
+
+impl fmt::Debug for AccessRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(access) => access.fmt(f),
+            Self::By(_) => f.write_str("By(<fn>)"),
+        }
+    }
+}
+
+/// What becomes of a request.
+pub(crate) enum Admission {
+    /// It is let in, with this session, vacant or not.
+    Granted(Session),
+    /// It is let in, with the session of the mount around, which commits.
+    Shared(Session),
+    /// It is refused.
+    Refused(Refusal),
+    /// The store has to be waited for.
+    Pending(PendingAdmission),
+}
+
+/// A request that is refused.
+pub(crate) struct Refusal {
+    pub(crate) kind: RejectionKind,
+    pub(crate) session: Session,
+}
+
+impl Admission {
+    /// Looks up what was presented to this session, and decides.
+    pub(crate) fn start(session: Session, access: Access, presented: &Presented) -> Self {
+        let found = match session.presented_at() {
+            Some(now) => session.look_up(presented, now),
+            None => Ok(None),
+        };
+        let decision = match found {
+            Ok(Some(lookup)) => return Self::Pending(PendingAdmission { access, lookup }),
+            Ok(None) => decide(&session, access, Ok(())),
+            Err(error) => decide(&session, access, Err(error)),
+        };
+        match decision {
+            Ok(()) => Self::Granted(session),
+            Err(kind) => Self::Refused(Refusal { kind, session }),
+        }
+    }
+}
+
+/// The decision, once it is known what the store has.
+fn decide(
+    session: &Session,
+    access: Access,
+    found: Result<(), StoreError>,
+) -> Result<(), RejectionKind> {
+    match found {
+        Ok(()) if access.admits(session) => Ok(()),
+        Ok(()) => Err(RejectionKind::Unauthenticated),
+        Err(_) => Err(RejectionKind::Unavailable),
+    }
+}
+
+/// A request whose session has to be waited for.
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct PendingAdmission {
+    access: Access,
+    lookup: PendingLookup,
+}
+
+impl PendingAdmission {
+    pub(crate) fn into_session(self) -> Session {
+        self.lookup.into_session()
+    }
+}
+
+impl Future for PendingAdmission {
+    type Output = Result<(), RejectionKind>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { access, lookup } = &mut *self;
+        Pin::new(&mut *lookup).poll(cx).map(|found| decide(lookup.session(), *access, found))
+    }
+}
