@@ -64,7 +64,7 @@ pin_project! {
         // The service's answer. The mount that did the look-up commits; one nested in it does not.
         Call { #[pin] response: S::Future, session: Session, commits: bool },
         // The store, with the service's answer to be released after it.
-        End { end: Box<PendingEnd>, response: Option<Result<S::Response, S::Error>> },
+        End { end: PendingEnd, response: Option<Result<S::Response, S::Error>> },
         // The request is refused.
         Refuse { refusal: Refusal },
         Done,
@@ -153,7 +153,7 @@ where
                     }
                 }
                 StateProj::End { end, response } => {
-                    let (verdict, closed) = ready!(Pin::new(&mut **end).poll(cx));
+                    let (verdict, closed) = ready!(Pin::new(&mut *end).poll(cx));
                     let response = response.take().expect("there until the end");
                     let client = end.session().client();
                     let response = this.mount.release(response, client, verdict, closed);

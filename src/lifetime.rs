@@ -160,8 +160,8 @@ impl Default for Lifetime {
     }
 }
 
-/// Seconds, and in the highest bit whether the cookie has no `Max-Age`: so a lifetime takes 12 bytes
-/// of each record.
+/// Seconds, and in the highest bit whether the cookie has no `Max-Age`: so a lifetime takes 12
+/// bytes of each record.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct TouchInterval(u32);
 

@@ -73,12 +73,16 @@ pub(crate) fn find(headers: &mut HeaderMap, name: &str, forward: bool) -> Presen
 
 /// Quotes don't protect a `;`: to a browser they are a part of the value.
 fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut start = 0;
-    memchr::memchr_iter(b';', line).chain(iter::once(line.len())).map(move |end| {
-        let pair = &line[start..end];
-        start = end + 1;
+    let mut rest = Some(line);
+    iter::from_fn(move || {
+        let line = rest?;
+        let (pair, next) = match memchr::memchr(b';', line) {
+            Some(end) => (&line[..end], Some(&line[end + 1..])),
+            None => (line, None),
+        };
+        rest = next;
         // In a header's value, spaces and tabs are all the ASCII white space there can be.
-        pair.trim_ascii()
+        Some(pair.trim_ascii())
     })
 }
 

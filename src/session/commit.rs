@@ -86,7 +86,7 @@ impl Commit {
         state: &mut State,
         head: Head,
         turn: Turn,
-    ) -> Result<Self, Turn> {
+    ) -> Result<Box<Self>, Turn> {
         state.leave_others_session();
         let plan = Plan::new(state.situation(head, session.presented_at()));
         if plan.step() == Step::Done(Outcome::KEPT) {
@@ -94,7 +94,7 @@ impl Commit {
         }
         // Until it has come about, however this commit ends.
         state.rotation_missed |= state.pending.rotate;
-        Ok(Self {
+        Ok(Box::new(Self {
             plan,
             wanted: state.pending.clone(),
             base: state.live().map(|(key, record)| (key, record.clone())),
@@ -105,7 +105,7 @@ impl Commit {
             finished: false,
             _turn: turn,
             session: session.clone(),
-        })
+        }))
     }
 
     /// Starts the store call of a step.
@@ -116,8 +116,8 @@ impl Commit {
         let limit = config.store_timeout;
         Ok(match (step, &self.base) {
             (Step::Create, _) => {
-                let token = config.random.token()?;
-                let record = self.new_record(config, &token)?;
+                let (token, version) = config.random.token_and_version()?;
+                let record = self.new_record(config, &token, version);
                 let future = store.create(token.key(), record.clone(), cap, now);
                 Call::Create(Within::new(limit, future), token, Box::new(record))
             }
@@ -127,8 +127,9 @@ impl Commit {
                 Call::Update(Within::new(limit, future), change)
             }
             (Step::Rotate, Some((key, record))) => {
-                let token = config.random.token()?.with_key(*key);
-                let change = self.wanted.to_change_with_login(config.random.version()?);
+                let (token, version) = config.random.token_and_version()?;
+                let token = token.with_key(*key);
+                let change = self.wanted.to_change_with_login(version);
                 let (from, to) = (record.proof(), token.proof());
                 let future = store.rotate(*key, from, to, change.clone(), cap, now);
                 Call::Rotate(Within::new(limit, future), token, change)
@@ -150,16 +151,15 @@ impl Commit {
     }
 
     /// The record of a new session: with what this request sees, if the session it had is lost.
-    fn new_record(&self, config: &Config, token: &SessionToken) -> Result<Record, SessionError> {
+    fn new_record(&self, config: &Config, token: &SessionToken, version: u64) -> Record {
         let mut record = Record::new(token.proof(), config.lifetime, self.now);
         if let Some((_, lost)) = &self.base
             && (lost.user().is_none() || lost.user() == self.wanted.login.as_ref())
         {
             record.inherit(lost);
         }
-        let change = self.wanted.to_change_with_login(config.random.version()?);
-        record.apply(&change, self.now);
-        Ok(record)
+        record.apply(&self.wanted.to_change_with_login(version), self.now);
+        record
     }
 
     /// Waits for the store and brings the handle's state up to date.

@@ -22,7 +22,7 @@ pub(crate) enum End {
     /// There is nothing to store.
     Closed(Closed),
     /// Something has to be waited for.
-    Pending(Box<PendingEnd>),
+    Pending(PendingEnd),
 }
 
 /// What a response has to carry for its session.
@@ -47,11 +47,10 @@ pub(crate) struct PendingEnd {
     stage: Stage,
 }
 
-#[allow(clippy::large_enum_variant, reason = "the larger one is the common one")]
 enum Stage {
     /// A clone of the handle is waiting for the store: that comes first.
     Busy(Pin<Box<dyn Future<Output = Result<Turn, SessionError>> + Send>>),
-    Commit(Commit),
+    Commit(Box<Commit>),
 }
 
 impl Session {
@@ -94,7 +93,7 @@ impl Session {
     }
 
     fn pending(&self, head: Head, stage: Stage) -> End {
-        End::Pending(Box::new(PendingEnd { session: self.clone(), head, stage }))
+        End::Pending(PendingEnd { session: self.clone(), head, stage })
     }
 
     /// Ends the time in which a cookie can be sent, and says what has to be sent.
@@ -102,6 +101,7 @@ impl Session {
         self.close_state(&mut self.state())
     }
 
+    #[inline]
     fn close_state(&self, state: &mut State) -> Closed {
         state.head_sent = true;
         let cookie = match state.issued.take() {
@@ -134,7 +134,7 @@ impl Future for PendingEnd {
                     Ok(turn) => match self.session.end_in_turn(self.head, turn) {
                         End::Closed(closed) => return Poll::Ready((Verdict::Kept, closed)),
                         End::Pending(end) => {
-                            *self = *end;
+                            *self = end;
                             continue;
                         }
                     },

@@ -170,6 +170,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    #[inline]
     pub(crate) fn new(situation: Situation) -> Self {
         let mut plan = Self {
             situation,
@@ -182,10 +183,12 @@ impl Plan {
     }
 
     /// What is to be done now.
+    #[inline]
     pub(crate) fn step(&self) -> Step {
         self.step
     }
 
+    #[inline]
     fn first(&mut self) -> Step {
         let wanted = self.situation;
         let cookieless = wanted.head == Head::Cookieless;
@@ -267,14 +270,17 @@ impl Plan {
         };
     }
 
+    #[inline]
     fn update_or_touch(&self) -> Step {
         if self.situation.change { Step::Update } else { self.touch_if_due() }
     }
 
+    #[inline]
     fn touch_if_due(&self) -> Step {
         if self.situation.touch { Step::Touch } else { self.done() }
     }
 
+    #[inline]
     fn end_others(&self, next: usize) -> Step {
         if next < self.situation.ends { Step::End(next) } else { Step::Done(self.outcome) }
     }
@@ -291,6 +297,7 @@ impl Plan {
 
     /// Nothing more but to end the sessions that an earlier login has left behind. Those of a login
     /// that is not stored live on.
+    #[inline]
     fn done(&self) -> Step {
         if self.situation.login { Step::Done(self.outcome) } else { self.end_others(0) }
     }

@@ -30,6 +30,7 @@ pub(crate) enum Standing {
 impl Standing {
     /// What two tokens come to: two living sessions, the one that lives, a superseded one. Their
     /// order plays no part.
+    #[inline]
     pub(crate) fn add(&mut self, other: Self) {
         match (&*self, &other) {
             (Self::Live { key, .. }, Self::Live { key: other, .. }) => {
@@ -180,6 +181,7 @@ impl State {
         self.rotation_missed = false;
     }
 
+    #[inline]
     pub(crate) fn situation(&self, head: Head, presented_at: Option<Timestamp>) -> Situation {
         let pending = &self.pending;
         Situation {

@@ -15,6 +15,7 @@ use crate::error::{BoxError, SessionError, SessionErrorKind};
 const KEY_BYTES: usize = 16;
 const SECRET_BYTES: usize = 32;
 const TOKEN_BYTES: usize = KEY_BYTES + SECRET_BYTES;
+const VERSION_BYTES: usize = 8;
 
 /// The secret that a browser holds: 16 bytes of public [`SessionKey`] and 32 bytes (256 bits) of
 /// secret, all from the operating system's generator.
@@ -41,7 +42,7 @@ impl SessionToken {
     ///
     /// [`RandomError`] if the generator fails; there is no weaker source to fall back on.
     pub fn generate() -> Result<Self, RandomError> {
-        RandomSource::OperatingSystem.token()
+        RandomSource::OperatingSystem.token_and_version().map(|(token, _)| token)
     }
 
     /// Reads the one spelling a token has; anything else is `None`.
@@ -260,17 +261,22 @@ impl RandomSource {
         }
     }
 
-    /// A new token.
-    pub(crate) fn token(&self) -> Result<SessionToken, RandomError> {
-        let mut token = SessionToken([0; TOKEN_BYTES]);
-        self.fill(&mut token.0)?;
-        Ok(token)
-    }
-
     /// A new version of a record.
     pub(crate) fn version(&self) -> Result<u64, RandomError> {
-        let mut version = [0; 8];
+        let mut version = [0; VERSION_BYTES];
         self.fill(&mut version)?;
         Ok(u64::from_be_bytes(version))
+    }
+
+    /// A new token, and the version of the record that gets it. The operating system is asked for
+    /// both at once: how often it is asked is most of what a login costs.
+    pub(crate) fn token_and_version(&self) -> Result<(SessionToken, u64), RandomError> {
+        let mut bytes = Zeroizing::new([0; TOKEN_BYTES + VERSION_BYTES]);
+        self.fill(&mut *bytes)?;
+        let mut token = SessionToken([0; TOKEN_BYTES]);
+        let mut version = [0; VERSION_BYTES];
+        token.0.copy_from_slice(&bytes[..TOKEN_BYTES]);
+        version.copy_from_slice(&bytes[TOKEN_BYTES..]);
+        Ok((token, u64::from_be_bytes(version)))
     }
 }
