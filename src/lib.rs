@@ -393,6 +393,9 @@ mod extract;
 mod field;
 pub mod future;
 mod headers;
+#[cfg(feature = "__internals")]
+#[doc(hidden)]
+pub mod internals;
 mod layer;
 mod lifetime;
 mod mount;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sees to what the builds and the tests need on a machine: a linker, which is installed where it is missing
-# (Debian's packages), Rust, and the cargo commands that are named: `tests/setup.sh fmt clippy`.
+# (Debian's packages), Rust, and the cargo commands that are named: `tests/setup.sh fmt clippy`. What counts
+# instructions is called `gungraun`, and is installed too.
 set -euo pipefail
 
 fail() {
@@ -8,25 +9,34 @@ fail() {
     exit 1
 }
 
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        fail "no linker (cc), and it takes root or sudo to install one: install gcc and libc6-dev"
+# Installs what the first argument says: Debian's packages that are named after it.
+apt_install() {
+    local what="$1 (Debian: ${*:2})" sudo=()
+    command -v apt-get >/dev/null || fail "install $what"
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "it takes root or sudo to install $what"
+        sudo=(sudo)
     fi
+    "${sudo[@]}" apt-get update
+    "${sudo[@]}" apt-get install -y --no-install-recommends "${@:2}"
 }
 
-# Every dependency with a build script or a procedural macro is linked, even by `cargo clippy`.
-if ! command -v cc >/dev/null; then
-    command -v apt-get >/dev/null || fail "no linker (cc): install a C compiler"
-    as_root apt-get update
-    as_root apt-get install -y --no-install-recommends gcc libc6-dev
-fi
+# The linker: every dependency with a build script or a procedural macro is linked, even by `cargo clippy`.
+command -v cc >/dev/null || apt_install "a C compiler" gcc libc6-dev
 
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 or newer, https://rustup.rs"
 for command in "$@"; do
+    if [ "$command" = gungraun ]; then
+        command -v valgrind >/dev/null || apt_install valgrind valgrind
+        command -v jq >/dev/null || apt_install jq jq
+        # The runner has to be of the library's version. It only starts valgrind: a debug build will do, and
+        # takes half the time.
+        version=$(cargo pkgid --locked gungraun)
+        version=${version##*@}
+        [ "$(gungraun-runner --version 2>/dev/null)" = "gungraun-runner $version" ] ||
+            cargo install --locked --debug --version "$version" gungraun-runner
+        continue
+    fi
     component=${command/fmt/rustfmt}
     cargo "$command" --version >/dev/null 2>&1 ||
         fail "cargo $command is missing: rustup component add $component"

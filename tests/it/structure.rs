@@ -22,7 +22,7 @@ use tower_wristband::{
 };
 
 /// A module imports only modules in front of it.
-const ORDER: [&str; 25] = [
+const ORDER: [&str; 26] = [
     "error",
     "clock",
     "token",
@@ -47,6 +47,7 @@ const ORDER: [&str; 25] = [
     "layer",
     "extract",
     "testing",
+    "internals",
     "lib",
 ];
 
