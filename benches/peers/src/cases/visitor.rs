@@ -1,0 +1,57 @@
+//! Reads by those who have no session.
+
+use http::HeaderValue;
+use tower_wristband::testing::cookie_from;
+
+use super::Series;
+use crate::{
+    executor::Executor,
+    fixture::Fixture,
+    handlers::{self, request},
+    harness::{BATCH, Meter},
+    peers::Peer,
+};
+
+pub(super) fn no_cookie<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
+    visit(fixture, vec![None; BATCH], executor)
+}
+
+/// The tokens of another store.
+pub(super) fn unknown_token<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
+    let elsewhere = Fixture::<P>::new(BATCH, executor);
+    visit(fixture, elsewhere.cookies.headers().into_iter().map(Some).collect(), executor)
+}
+
+pub(super) fn malformed<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
+    let first_half = |header: HeaderValue| {
+        let text = header.to_str().expect("it is ASCII");
+        let value = text.find('=').expect("it is a cookie") + 1;
+        let half = value + (text.len() - value) / 2;
+        Some(HeaderValue::from_str(&text[..half]).expect("it is ASCII"))
+    };
+    let elsewhere = Fixture::<P>::new(BATCH, executor);
+    visit(fixture, elsewhere.cookies.headers().into_iter().map(first_half).collect(), executor)
+}
+
+fn visit<P: Peer>(
+    fixture: &Fixture<P>,
+    headers: Vec<Option<HeaderValue>>,
+    executor: &Executor,
+) -> Series {
+    fixture.expect_nobody(headers[0].as_ref(), executor);
+    let mut read = fixture.peer.mount(handlers::read::<P>());
+    let mut log_out = fixture.peer.mount(handlers::log_out::<P>());
+    let mut responses = Vec::with_capacity(BATCH);
+    let batch = move |executor: &Executor, meter: &mut Meter| {
+        meter.measure(BATCH, || {
+            for header in &headers {
+                responses.push(executor.call(&mut read, request(header.clone())));
+            }
+        });
+        // axum_session gives every visitor a session.
+        for cookie in responses.drain(..).filter_map(|response| cookie_from(&response)) {
+            executor.call(&mut log_out, request(Some(cookie)));
+        }
+    };
+    Series::new(batch, executor)
+}

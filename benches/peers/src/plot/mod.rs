@@ -1,0 +1,45 @@
+//! Charts of measurements.
+
+mod bars;
+mod cases;
+mod end_to_end;
+mod growth;
+mod overhead;
+mod page;
+mod results;
+mod rows;
+mod sweep;
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use self::{page::Page, results::Results};
+use crate::{measurement::Measurement, run::Run};
+
+/// A chart, unless nothing that it shows was measured.
+type Chart = fn(&Results<'_>) -> Option<Page>;
+
+const CHARTS: [(&str, Chart); 5] = [
+    ("overhead.svg", overhead::chart),
+    ("growth.svg", growth::chart),
+    ("sweep.svg", sweep::chart),
+    ("end_to_end.svg", end_to_end::chart),
+    ("cases.svg", cases::chart),
+];
+
+/// Draws all charts into a directory. What they show comes from these runs.
+pub(crate) fn draw(directory: &Path, measurements: &[Measurement], runs: &[Run]) -> Result<()> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("can't create {}", directory.display()))?;
+    let results = Results::new(measurements);
+    for (name, chart) in CHARTS {
+        let path = directory.join(name);
+        match chart(&results) {
+            Some(page) => fs::write(&path, page.svg(&results, runs))
+                .with_context(|| format!("can't write {}", path.display()))?,
+            None => eprintln!("{name} is not drawn: nothing that it shows was measured"),
+        }
+    }
+    Ok(())
+}
