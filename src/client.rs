@@ -1,7 +1,7 @@
 //! What kind of client sent a request: it decides how a refusal has to look.
 
 use http::{
-    HeaderMap, HeaderValue, Method, Request,
+    HeaderMap, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, CONTENT_TYPE, HeaderName, UPGRADE},
     uri::PathAndQuery,
 };
@@ -25,32 +25,16 @@ impl Client {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let headers = request.headers();
         match *request.method() {
-            Method::GET | Method::HEAD => match Wish::of(headers) {
-                Wish::WebSocket => Self::WebSocket,
-                Wish::Page => {
-                    let address = request.uri().path_and_query().cloned();
-                    Self::Navigation(address.unwrap_or_else(|| PathAndQuery::from_static("/")))
-                }
-                Wish::Other => Self::Other,
-            },
+            Method::GET | Method::HEAD => Self::of_get(request.uri(), headers),
             // RFC 8441: a WebSocket over HTTP/2 is an extended CONNECT.
             Method::CONNECT => Self::WebSocket,
             _ if is_grpc(headers) => Self::Grpc,
             _ => Self::Other,
         }
     }
-}
 
-/// What a GET is after.
-enum Wish {
-    WebSocket,
-    Page,
-    Other,
-}
-
-impl Wish {
     /// One pass over the headers: to hash one name takes as long as to compare several.
-    fn of(headers: &HeaderMap) -> Self {
+    fn of_get(uri: &Uri, headers: &HeaderMap) -> Self {
         let mut mode = None;
         let mut html = false;
         for (name, value) in headers {
@@ -63,7 +47,12 @@ impl Wish {
             }
         }
         // `Sec-Fetch-Mode` says so; a browser too old to send it asks for HTML.
-        if mode.map_or(html, |mode| mode == "navigate") { Self::Page } else { Self::Other }
+        if mode.map_or(html, |mode| mode == "navigate") {
+            let address = uri.path_and_query().cloned();
+            Self::Navigation(address.unwrap_or_else(|| PathAndQuery::from_static("/")))
+        } else {
+            Self::Other
+        }
     }
 }
 

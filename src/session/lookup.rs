@@ -42,12 +42,11 @@ impl Session {
     /// Asks the store for what was presented, and takes up what it comes to. Without a well-formed
     /// token there is nothing to ask.
     ///
-    /// The handle is the only one yet. It comes back in the future if an answer has to be waited
-    /// for.
+    /// The future is for the answers that have to be waited for, if there are any.
     ///
     /// # Errors
     ///
-    /// What the store has said.
+    /// What the store failed with.
     pub(crate) fn look_up(
         &self,
         presented: &Presented,
@@ -111,16 +110,16 @@ impl Session {
                 return Err(error);
             }
         };
-        // A store returns living records only; a mistake there must not let anybody in.
         let is_recalled =
             self.config().not_before.is_some_and(|moment| record.started_at() < moment);
         let raced_a_rotation = || {
             record.rotated_at().is_some_and(|moment| now.saturating_since(moment) < SUPERSEDED_FOR)
         };
+        // A store returns living records only; a mistake there must not let anybody in.
         if !record.is_alive(now) || is_recalled {
             report::expired(key);
-        // `Proof` compares in constant time.
         } else if record.proof() == proof {
+            // `Proof` compares in constant time.
             self.state().standing.add(Standing::Live { key, record });
         } else if raced_a_rotation() {
             report::superseded(key);

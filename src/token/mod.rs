@@ -29,7 +29,6 @@ const VERSION_BYTES: usize = 8;
 /// [`SessionToken::generate`] and the reader of the `Cookie` header make one. Entropy: OWASP ASVS
 /// 5, 7.2.3; NIST SP 800-63B-4, section 5.1.
 #[derive(Clone)]
-#[repr(align(16))]
 pub struct SessionToken([u8; TOKEN_BYTES]);
 
 impl SessionToken {
