@@ -1,5 +1,6 @@
 //! The secret token, the public key in it, and the proof that stores keep.
 
+mod wiped;
 mod wire;
 
 use std::{error::Error, fmt, str::FromStr, sync::Arc};
@@ -8,8 +9,8 @@ use rand::{TryRng, rngs::SysRng};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
-use zeroize::{Zeroize, Zeroizing};
 
+use self::wiped::Wiped;
 use crate::error::{BoxError, SessionError, SessionErrorKind};
 
 const KEY_BYTES: usize = 16;
@@ -29,7 +30,7 @@ const VERSION_BYTES: usize = 8;
 /// [`SessionToken::generate`] and the reader of the `Cookie` header make one. Entropy: OWASP ASVS
 /// 5, 7.2.3; NIST SP 800-63B-4, section 5.1.
 #[derive(Clone)]
-pub struct SessionToken([u8; TOKEN_BYTES]);
+pub struct SessionToken(Wiped<TOKEN_BYTES>);
 
 impl SessionToken {
     /// The length of a token on the wire, in bytes.
@@ -46,12 +47,12 @@ impl SessionToken {
 
     /// Reads the one spelling a token has; anything else is `None`.
     pub(crate) fn parse(wire: &[u8]) -> Option<Self> {
-        wire::decode(wire.try_into().ok()?).map(Self)
+        wire::decode(wire.try_into().ok()?).map(Wiped).map(Self)
     }
 
     /// The 64 characters of the cookie's value.
-    pub(crate) fn to_wire(&self) -> Zeroizing<[u8; Self::WIRE_LENGTH]> {
-        Zeroizing::new(wire::encode(&self.0))
+    pub(crate) fn to_wire(&self) -> Wiped<{ Self::WIRE_LENGTH }> {
+        Wiped(wire::encode(&self.0))
     }
 
     /// The public half.
@@ -71,18 +72,12 @@ impl SessionToken {
     /// What a store keeps of the token.
     #[must_use]
     pub fn proof(&self) -> Proof {
-        Proof(Sha256::digest(self.0).into())
+        Proof(Sha256::digest(&*self.0).into())
     }
 
     /// Whether both are the same token, in constant time.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Drop for SessionToken {
-    fn drop(&mut self) {
-        self.0.zeroize();
+        self.0.ct_eq(&*other.0).into()
     }
 }
 
@@ -270,9 +265,9 @@ impl RandomSource {
     /// A new token, and the version of the record that gets it. The operating system is asked for
     /// both at once: how often it is asked is most of what a login costs.
     pub(crate) fn token_and_version(&self) -> Result<(SessionToken, u64), RandomError> {
-        let mut bytes = Zeroizing::new([0; TOKEN_BYTES + VERSION_BYTES]);
+        let mut bytes = Wiped([0; TOKEN_BYTES + VERSION_BYTES]);
         self.fill(&mut *bytes)?;
-        let mut token = SessionToken([0; TOKEN_BYTES]);
+        let mut token = SessionToken(Wiped([0; TOKEN_BYTES]));
         let mut version = [0; VERSION_BYTES];
         token.0.copy_from_slice(&bytes[..TOKEN_BYTES]);
         version.copy_from_slice(&bytes[TOKEN_BYTES..]);
