@@ -14,7 +14,7 @@ use crate::{
     cookie::Presented,
     error::StoreError,
     rejection::RejectionKind,
-    session::{PendingLookup, Session},
+    session::{Lookup, PendingLookup, Session, State},
 };
 
 /// What a request must bring to be let in.
@@ -31,13 +31,13 @@ pub enum Access {
 }
 
 impl Access {
-    /// Whether a request with this session is let in: the response depends on it then.
-    pub(crate) fn admits(self, session: &Session) -> bool {
-        match self {
-            Self::Optional => true,
-            Self::AnySession => session.key().is_some() || session.user_id().is_some(),
-            Self::SignedIn => session.user_id().is_some(),
+    /// Whether what a request has of its session is enough: the response depends on it then.
+    pub(crate) fn admits(self, state: &mut State) -> bool {
+        if self == Self::Optional {
+            return true;
         }
+        state.accessed = true;
+        state.user().is_some() || (self == Self::AnySession && state.live().is_some())
     }
 }
 
@@ -90,30 +90,28 @@ pub(crate) struct Refusal {
 impl Admission {
     /// Looks up what was presented to this session, and decides.
     pub(crate) fn start(session: Session, access: Access, presented: &Presented) -> Self {
-        let found = match session.presented_at() {
+        let lookup = match session.presented_at() {
             Some(now) => session.look_up(presented, now),
-            None => Ok(None),
+            None => Lookup::Done(session, Ok(())),
         };
-        let decision = match found {
-            Ok(Some(lookup)) => return Self::Pending(PendingAdmission { access, lookup }),
-            Ok(None) => decide(&session, access, Ok(())),
-            Err(error) => decide(&session, access, Err(error)),
-        };
-        match decision {
-            Ok(()) => Self::Granted(session),
-            Err(kind) => Self::Refused(Refusal { kind, session }),
+        match lookup {
+            Lookup::Done(mut session, found) => match decide(&mut session, access, found) {
+                Ok(()) => Self::Granted(session),
+                Err(kind) => Self::Refused(Refusal { kind, session }),
+            },
+            Lookup::Pending(lookup) => Self::Pending(PendingAdmission { access, lookup }),
         }
     }
 }
 
 /// The decision, once it is known what the store has.
 fn decide(
-    session: &Session,
+    session: &mut Session,
     access: Access,
     found: Result<(), StoreError>,
 ) -> Result<(), RejectionKind> {
     match found {
-        Ok(()) if access.admits(session) => Ok(()),
+        Ok(()) if access.admits(session.exclusive().1) => Ok(()),
         Ok(()) => Err(RejectionKind::Unauthenticated),
         Err(_) => Err(RejectionKind::Unavailable),
     }

@@ -136,27 +136,31 @@ where
                     if let Ok(response) = &mut response {
                         this.mount.answer_extractor(response, session);
                     }
-                    if !*commits {
-                        this.state.set(State::Done);
-                        return Poll::Ready(response);
-                    }
-                    let head = response.as_ref().map_or(Head::Failed, head_of);
-                    match session.end(head) {
-                        End::Pending(end) => State::End { end, response: Some(response) },
-                        End::Closed(closed) => {
-                            let client = session.client();
-                            let response =
-                                this.mount.release(response, client, Verdict::Kept, closed);
-                            this.state.set(State::Done);
-                            return Poll::Ready(response);
+                    if *commits {
+                        let head = response.as_ref().map_or(Head::Failed, head_of);
+                        match session.end(head) {
+                            End::Pending(end) => {
+                                this.state.set(State::End { end, response: Some(response) });
+                                continue;
+                            }
+                            End::Closed(closed) => {
+                                // An error of the service passes unchanged.
+                                if let Ok(response) = &mut response {
+                                    let client = session.client();
+                                    this.mount.release(response, client, Verdict::Kept, closed);
+                                }
+                            }
                         }
                     }
+                    this.state.set(State::Done);
+                    return Poll::Ready(response);
                 }
                 StateProj::End { end, response } => {
                     let (verdict, closed) = ready!(Pin::new(&mut *end).poll(cx));
-                    let response = response.take().expect("there until the end");
-                    let client = end.session().client();
-                    let response = this.mount.release(response, client, verdict, closed);
+                    let mut response = response.take().expect("there until the end");
+                    if let Ok(response) = &mut response {
+                        this.mount.release(response, end.session().client(), verdict, closed);
+                    }
                     this.state.set(State::Done);
                     return Poll::Ready(response);
                 }

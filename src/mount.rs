@@ -91,7 +91,7 @@ impl<R> Mount<R> {
 
     /// By the session of the mount around this one.
     fn share<B>(&self, session: Session, request: &mut Request<B>) -> Admission {
-        if !self.access.of(request).admits(&session) {
+        if !self.access.of(request).admits(&mut session.state()) {
             return Admission::Refused(Refusal { kind: RejectionKind::Unauthenticated, session });
         }
         if let Some(innermost) = request.extensions().get::<Session>()
@@ -130,25 +130,23 @@ impl<R> Mount<R> {
         }
     }
 
-    /// Releases the head: the response as the commit leaves it, with the cookie and the headers
-    /// about caching that go with it. An error of the service passes unchanged.
-    pub(crate) fn release<B, E>(
+    /// Releases the head: makes of the response what the commit leaves of it, with the cookie and
+    /// the headers about caching that go with it.
+    pub(crate) fn release<B>(
         &self,
-        response: Result<Response<B>, E>,
+        response: &mut Response<B>,
         client: &Client,
         verdict: Verdict,
         closed: Closed,
-    ) -> Result<Response<B>, E>
-    where
+    ) where
         R: RejectionResponse<B>,
     {
+        match verdict {
+            Verdict::Kept => {}
+            Verdict::Refused => *response = self.refuse(RejectionKind::Unauthenticated, client),
+            Verdict::Failed => *response = self.refuse(RejectionKind::CommitFailed, client),
+        }
         let Closed { cookie, accessed } = closed;
-        let refuse = |kind| self.refuse(kind, client);
-        let mut response = match verdict {
-            Verdict::Kept => response?,
-            Verdict::Refused => response.map(|_| refuse(RejectionKind::Unauthenticated))?,
-            Verdict::Failed => response.map(|_| refuse(RejectionKind::CommitFailed))?,
-        };
         let headers = response.headers_mut();
         let cookie = match cookie {
             CookieToSend::Nothing => None,
@@ -167,7 +165,6 @@ impl<R> Mount<R> {
         if accessed {
             headers::depends_on_cookie(headers);
         }
-        Ok(response)
     }
 
     /// Beside the handler's own cookies, but instead of one that the handler gave our name: a

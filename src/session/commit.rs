@@ -28,7 +28,7 @@ use crate::{
 /// A commit under way. Dropping it leaves each of its store calls done or not done; what it was to
 /// store is not tried again.
 pub(crate) struct Commit {
-    session: Session,
+    turn: Turn,
     plan: Plan,
     wanted: Pending,
     base: Option<(SessionKey, Record)>,
@@ -38,7 +38,6 @@ pub(crate) struct Commit {
     call: Option<Call>,
     error: Option<SessionError>,
     finished: bool,
-    _turn: Turn,
 }
 
 /// What a commit came to.
@@ -103,14 +102,13 @@ impl Commit {
             call: None,
             error: None,
             finished: false,
-            _turn: turn,
-            session: session.clone(),
+            turn,
         }))
     }
 
     /// Starts the store call of a step.
     fn start(&self, step: Step) -> Result<Call, SessionError> {
-        let config = self.session.config();
+        let config = self.turn.session().config();
         let (store, now) = (&config.store, self.now);
         let cap = self.wanted.login.as_ref().and(config.sessions_per_user);
         let limit = config.store_timeout;
@@ -221,7 +219,7 @@ impl Commit {
 
     /// What a successful call makes of the handle's state.
     fn settle(&self, call: Call) {
-        let mut state = self.session.state();
+        let mut state = self.turn.session().state();
         let key = self.key();
         match call {
             Call::Create(_, token, record) => {
@@ -273,7 +271,7 @@ impl Commit {
 
     fn finish(&mut self, outcome: Outcome) -> Committed {
         self.finished = true;
-        self.session.state().retire(&self.wanted);
+        self.turn.session().state().retire(&self.wanted);
         match (outcome.dropped, self.key()) {
             (Some(Dropped::Gone), Some(key)) => report::gone(key),
             (Some(reason), key) => report::dropped(key, reason),
@@ -313,7 +311,7 @@ impl Drop for Commit {
     fn drop(&mut self) {
         if !self.finished {
             let wanted = mem::take(&mut self.wanted);
-            self.session.state().retire(&wanted);
+            self.turn.session().state().retire(&wanted);
             if !wanted.is_empty() {
                 let reason = "the request was cancelled while they were being stored";
                 report::dropped(self.key(), reason);

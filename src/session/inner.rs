@@ -91,7 +91,14 @@ impl Session {
         state
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    /// The configuration and the state, without the lock: before the service is called, nobody else
+    /// has a handle.
+    pub(crate) fn exclusive(&mut self) -> (&Config, &mut State) {
+        let inner = Arc::get_mut(&mut self.inner).expect("the one handle there is");
+        (&inner.config, inner.state.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // A panic while the lock was held can't leave the state half changed in a way that lets
         // anybody in: it holds wishes and what was read from the store.
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -8,9 +8,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Session, state::Standing};
+use super::{
+    Session,
+    state::{Standing, State},
+};
 use crate::{
     clock::Timestamp,
+    config::Config,
     cookie::Presented,
     error::{StoreError, StoreErrorKind},
     record::Record,
@@ -38,22 +42,20 @@ struct Candidate {
     answer: Within<StoreFuture<Option<Record>>>,
 }
 
+/// What a look-up comes to.
+pub(crate) enum Lookup {
+    /// The session has taken up what the store has, unless that failed.
+    Done(Session, Result<(), StoreError>),
+    /// The store has to be waited for.
+    Pending(PendingLookup),
+}
+
 impl Session {
     /// Asks the store for what was presented, and takes up what it comes to. Without a well-formed
     /// token there is nothing to ask.
-    ///
-    /// The future is for the answers that have to be waited for, if there are any.
-    ///
-    /// # Errors
-    ///
-    /// What the store failed with.
-    pub(crate) fn look_up(
-        &self,
-        presented: &Presented,
-        now: Timestamp,
-    ) -> Result<Option<PendingLookup>, StoreError> {
+    pub(crate) fn look_up(mut self, presented: &Presented, now: Timestamp) -> Lookup {
         let tokens = match presented {
-            Presented::Nothing => return Ok(None),
+            Presented::Nothing => return Lookup::Done(self, Ok(())),
             Presented::One(token) => slice::from_ref(token),
             Presented::Two(tokens) => {
                 report::duplicate();
@@ -61,19 +63,23 @@ impl Session {
             }
             Presented::TooMany => {
                 report::duplicate();
-                return Ok(None);
+                return Lookup::Done(self, Ok(()));
             }
             Presented::Malformed => {
                 report::malformed();
-                return Ok(None);
+                return Lookup::Done(self, Ok(()));
             }
         };
-        let config = self.config();
+        let (config, state) = self.exclusive();
         let mut candidates = Vec::new();
         for token in tokens {
             let (key, proof) = (token.key(), token.proof());
             match config.store.load(key, proof, now).into_ready() {
-                Ok(loaded) => self.judge(loaded, key, proof, now)?,
+                Ok(loaded) => {
+                    if let Err(error) = judge(config, state, loaded, key, proof, now) {
+                        return Lookup::Done(self, Err(error));
+                    }
+                }
                 Err(pending) => {
                     let answer = Within::new(config.store_timeout, pending);
                     candidates.push(Candidate { key, proof, answer });
@@ -81,59 +87,58 @@ impl Session {
             }
         }
         if candidates.is_empty() {
-            return Ok(None);
+            return Lookup::Done(self, Ok(()));
         }
-        Ok(Some(PendingLookup { session: self.clone(), now, candidates }))
-    }
-
-    /// Decides whether the token is the session's own. This is the one place where that happens.
-    fn judge(
-        &self,
-        loaded: Result<Option<Record>, StoreError>,
-        key: SessionKey,
-        proof: Proof,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let record = match loaded {
-            Ok(Some(record)) => record,
-            Ok(None) => {
-                report::unknown(key);
-                return Ok(());
-            }
-            // Refused like a missing one: it can't say whose it is.
-            Err(error) if error.kind() == StoreErrorKind::Corrupt => {
-                report::corrupt(key, &error);
-                return Ok(());
-            }
-            Err(error) => {
-                report::store_failed("load", &error);
-                return Err(error);
-            }
-        };
-        let is_recalled =
-            self.config().not_before.is_some_and(|moment| record.started_at() < moment);
-        let raced_a_rotation = || {
-            record.rotated_at().is_some_and(|moment| now.saturating_since(moment) < SUPERSEDED_FOR)
-        };
-        // A store returns living records only; a mistake there must not let anybody in.
-        if !record.is_alive(now) || is_recalled {
-            report::expired(key);
-        } else if record.proof() == proof {
-            // `Proof` compares in constant time.
-            self.state().standing.add(Standing::Live { key, record });
-        } else if raced_a_rotation() {
-            report::superseded(key);
-            self.state().standing.add(Standing::Superseded);
-        } else {
-            report::wrong_secret(key);
-        }
-        Ok(())
+        Lookup::Pending(PendingLookup { session: self, now, candidates })
     }
 }
 
+/// Decides whether the token is the session's own. This is the one place where that happens.
+fn judge(
+    config: &Config,
+    state: &mut State,
+    loaded: Result<Option<Record>, StoreError>,
+    key: SessionKey,
+    proof: Proof,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let record = match loaded {
+        Ok(Some(record)) => record,
+        Ok(None) => {
+            report::unknown(key);
+            return Ok(());
+        }
+        // Refused like a missing one: it can't say whose it is.
+        Err(error) if error.kind() == StoreErrorKind::Corrupt => {
+            report::corrupt(key, &error);
+            return Ok(());
+        }
+        Err(error) => {
+            report::store_failed("load", &error);
+            return Err(error);
+        }
+    };
+    let is_recalled = config.not_before.is_some_and(|moment| record.started_at() < moment);
+    let raced_a_rotation =
+        || record.rotated_at().is_some_and(|moment| now.saturating_since(moment) < SUPERSEDED_FOR);
+    // A store returns living records only; a mistake there must not let anybody in.
+    if !record.is_alive(now) || is_recalled {
+        report::expired(key);
+    } else if record.proof() == proof {
+        // `Proof` compares in constant time.
+        state.standing.add(Standing::Live { key, record });
+    } else if raced_a_rotation() {
+        report::superseded(key);
+        state.standing.add(Standing::Superseded);
+    } else {
+        report::wrong_secret(key);
+    }
+    Ok(())
+}
+
 impl PendingLookup {
-    pub(crate) fn session(&self) -> &Session {
-        &self.session
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     pub(crate) fn into_session(self) -> Session {
@@ -146,11 +151,12 @@ impl Future for PendingLookup {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { session, now, candidates } = &mut *self;
+        let (config, state) = session.exclusive();
         let mut failed = None;
         candidates.retain_mut(|Candidate { key, proof, answer }| {
             let Poll::Ready(answer) = Pin::new(answer).poll(cx) else { return true };
             let loaded = answer.unwrap_or_else(|elapsed| Err(elapsed.into()));
-            failed = session.judge(loaded, *key, *proof, *now).err().or(failed.take());
+            failed = judge(config, state, loaded, *key, *proof, *now).err().or(failed.take());
             false
         });
         match failed {

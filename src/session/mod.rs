@@ -20,8 +20,9 @@ use self::inner::Inner;
 pub(crate) use self::{
     end::{Closed, CookieToSend, End, PendingEnd},
     inner::Arrival,
-    lookup::PendingLookup,
+    lookup::{Lookup, PendingLookup},
     plan::{Head, Verdict},
+    state::State,
 };
 use crate::{
     clock::Timestamp,

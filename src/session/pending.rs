@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ops::{Deref, DerefMut},
+    sync::Arc,
 };
 
 use smol_str::SmolStr;
@@ -14,11 +15,11 @@ use crate::{
     user::UserId,
 };
 
-/// What the request wants changed. A commit works on a clone, so that the handle goes on to show
+/// What the request wants changed. A commit works on a clone, which is cheap, so that the handle goes on to show
 /// it, and [retires](Self::retire) it when it ends, however it ends: a write whose outcome is
 /// unknown is never repeated.
 #[derive(Clone, Default)]
-pub(crate) struct Pending(Option<Box<Wishes>>);
+pub(crate) struct Pending(Option<Arc<Wishes>>);
 
 impl Deref for Pending {
     type Target = Wishes;
@@ -31,7 +32,7 @@ impl Deref for Pending {
 
 impl DerefMut for Pending {
     fn deref_mut(&mut self) -> &mut Wishes {
-        self.0.get_or_insert_with(|| Box::new(Wishes::NONE))
+        Arc::make_mut(self.0.get_or_insert_with(|| Arc::new(Wishes::NONE)))
     }
 }
 
@@ -61,15 +62,20 @@ impl Pending {
                 .collect()
         };
         let needed = Wishes { clears: self.clears, fields, ..Wishes::NONE };
-        Self((!needed.is_empty()).then(|| Box::new(needed)))
+        Self((!needed.is_empty()).then(|| Arc::new(needed)))
     }
 
     /// Forgets what a commit has dealt with, and keeps what was asked for since.
     pub(crate) fn retire(&mut self, dealt_with: &Self) {
-        if let Some(wishes) = &mut self.0 {
-            wishes.retire(dealt_with);
+        match (&mut self.0, &dealt_with.0) {
+            // Nothing was asked for since.
+            (Some(wishes), Some(same)) if Arc::ptr_eq(wishes, same) => self.0 = None,
+            (Some(wishes), _) => {
+                Arc::make_mut(wishes).retire(dealt_with);
+                self.0.take_if(|wishes| wishes.is_empty());
+            }
+            (None, _) => {}
         }
-        self.0.take_if(|wishes| wishes.is_empty());
     }
 }
 

@@ -38,6 +38,12 @@ impl Session {
     }
 }
 
+impl Turn {
+    pub(super) fn session(&self) -> &Session {
+        &self.0
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         self.0.permits().add_permits(1);
