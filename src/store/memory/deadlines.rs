@@ -18,11 +18,26 @@ const SHARDS: usize = 64;
 const MIN_STALE: usize = 64;
 
 /// A hint that a session may have expired. It may be stale: the session has been seen since, or has
-/// ended. It is never later than the deadline, unless a shorter lifetime was set.
+/// ended. It is less than a second later than the deadline, unless a shorter lifetime was set.
+///
+/// It takes 12 bytes, and there is one for each session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hint {
-    pub(super) due: Timestamp,
+    // Whole seconds, rounded up: one that was due before the deadline would be put back for the
+    // same second, again and again.
+    due: u32,
     pub(super) session: Fingerprint,
+}
+
+impl Hint {
+    pub(super) fn new(deadline: Timestamp, session: Fingerprint) -> Self {
+        let seconds = deadline.as_unix_millis().div_ceil(1000);
+        Self { due: u32::try_from(seconds).unwrap_or(u32::MAX), session }
+    }
+
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        u64::from(self.due) <= now.as_unix_seconds()
+    }
 }
 
 /// One hint, at least, for each session in the map.
@@ -63,7 +78,7 @@ impl Deadlines {
     /// Takes a hint that is due at `now` from the shard.
     pub(super) fn pop_due(&self, shard: usize, now: Timestamp) -> Option<Hint> {
         let hints = &mut lock(&self.shards[shard]).hints;
-        hints.peek().filter(|Reverse(hint)| hint.due <= now)?;
+        hints.peek().filter(|Reverse(hint)| hint.is_due(now))?;
         let hint = hints.pop();
         if hints.len() < hints.capacity() / 4 {
             hints.shrink_to(hints.len() * 2);
