@@ -69,6 +69,14 @@ async fn it_sweeps_at_once_and_at_every_interval() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backlog_however_large_leaves_the_store_alone_after_each_batch() {
+    let store = Scripted::new(|_| StoreFuture::ok(1000));
+    let _sweeper = Sweeper::spawn(store.clone(), MINUTE);
+    time::sleep(Duration::from_secs(1) - Duration::from_millis(1)).await;
+    assert_eq!(store.calls(), 100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_sweeps_until_a_batch_removes_nothing() {
     let store = Scripted::new(|call| StoreFuture::ok([10, 10, 3, 10, 1, 0, 10][call]));
     let _sweeper = Sweeper::builder(store.clone(), MINUTE).batch(10).spawn();
