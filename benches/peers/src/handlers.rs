@@ -9,7 +9,10 @@ use std::{
 
 use axum_core::extract::FromRequestParts;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header::COOKIE};
+use http::{
+    HeaderValue, Request, Response,
+    header::{COOKIE, SET_COOKIE},
+};
 use http_body_util::Empty;
 use tower::{Service, service_fn};
 
@@ -50,6 +53,27 @@ pub(crate) fn request(cookie: Option<HeaderValue>) -> Request<()> {
         request.headers_mut().insert(COOKIE, cookie);
     }
     request
+}
+
+/// What is kept of a response whose cookie is needed afterwards: a server sends a response and
+/// drops it, and does not pile up hundreds.
+pub(crate) fn set_cookie(mut response: Response<Body>) -> Option<HeaderValue> {
+    response.headers_mut().remove(SET_COOKIE)
+}
+
+/// What a browser sends back of it.
+pub(crate) fn cookie(set_cookie: &HeaderValue) -> HeaderValue {
+    let line = set_cookie.as_bytes();
+    let end = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
+    HeaderValue::from_bytes(&line[..end]).expect("it is a part of a header")
+}
+
+/// Does not ask for the session.
+pub(crate) fn greet() -> impl App {
+    service_fn(|request: Request<()>| async move {
+        black_box(request.into_parts());
+        Ok(Response::new(Body::new()))
+    })
 }
 
 /// Asks who is signed in.

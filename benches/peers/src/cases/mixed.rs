@@ -2,13 +2,11 @@
 
 use std::iter::repeat_n;
 
-use tower_wristband::testing::cookie_from;
-
 use super::Series;
 use crate::{
     executor::Executor,
     fixture::Fixture,
-    handlers::{self, request},
+    handlers::{self, request, set_cookie},
     harness::{BATCH, Meter},
     peers::Peer,
 };
@@ -53,13 +51,13 @@ pub(super) fn mixed<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Serie
                     Step::LogOut => executor.call(&mut log_out, request(left.next().cloned())),
                 };
                 if let Step::LogIn = step {
-                    logins.push(response);
+                    logins.push(set_cookie(response));
                 }
             }
         });
-        for (header, response) in leaving.iter_mut().zip(logins.drain(..)) {
-            if let Some(new) = cookie_from(&response) {
-                *header = new;
+        for (header, new) in leaving.iter_mut().zip(logins.drain(..)) {
+            if let Some(new) = new {
+                *header = handlers::cookie(&new);
             }
         }
     };

@@ -29,6 +29,8 @@ pub(crate) enum Case {
     AuthenticatedRead,
     /// A visitor without a cookie; nothing is written
     NoCookie,
+    /// The same, and the handler doesn't ask who is signed in
+    NoCookieUntouched,
     /// A well-formed token that no session has
     UnknownToken,
     /// The first half of a token
@@ -102,6 +104,7 @@ pub(crate) fn start<P: Peer>(case: Case, sessions: usize, executor: &Executor) -
         Case::AuthenticatedRead => return read::authenticated_read(&fixture, executor),
         Case::LongCookieHeader => read::long_cookie_header(&fixture, executor),
         Case::NoCookie => visitor::no_cookie(&fixture, executor),
+        Case::NoCookieUntouched => visitor::no_cookie_untouched(&fixture, executor),
         Case::UnknownToken => visitor::unknown_token(&fixture, executor),
         Case::Malformed => visitor::malformed(&fixture, executor),
         Case::WriteOneKey => write::write_one_key(&fixture, executor),

@@ -1,25 +1,34 @@
 //! Reads by those who have no session.
 
 use http::HeaderValue;
-use tower_wristband::testing::cookie_from;
 
 use super::Series;
 use crate::{
     executor::Executor,
     fixture::Fixture,
-    handlers::{self, request},
+    handlers::{self, App, request, set_cookie},
     harness::{BATCH, Meter},
     peers::Peer,
 };
 
 pub(super) fn no_cookie<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
-    visit(fixture, vec![None; BATCH], executor)
+    visit(fixture, handlers::read::<P>(), vec![None; BATCH], executor)
+}
+
+/// The handler does not ask for the session.
+pub(super) fn no_cookie_untouched<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
+    visit(fixture, handlers::greet(), vec![None; BATCH], executor)
 }
 
 /// The tokens of another store.
 pub(super) fn unknown_token<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
     let elsewhere = Fixture::<P>::new(BATCH, executor);
-    visit(fixture, elsewhere.cookies.headers().into_iter().map(Some).collect(), executor)
+    visit(
+        fixture,
+        handlers::read::<P>(),
+        elsewhere.cookies.headers().into_iter().map(Some).collect(),
+        executor,
+    )
 }
 
 pub(super) fn malformed<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
@@ -30,26 +39,32 @@ pub(super) fn malformed<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> S
         Some(HeaderValue::from_str(&text[..half]).expect("it is ASCII"))
     };
     let elsewhere = Fixture::<P>::new(BATCH, executor);
-    visit(fixture, elsewhere.cookies.headers().into_iter().map(first_half).collect(), executor)
+    visit(
+        fixture,
+        handlers::read::<P>(),
+        elsewhere.cookies.headers().into_iter().map(first_half).collect(),
+        executor,
+    )
 }
 
 fn visit<P: Peer>(
     fixture: &Fixture<P>,
+    handler: impl App,
     headers: Vec<Option<HeaderValue>>,
     executor: &Executor,
 ) -> Series {
     fixture.expect_nobody(headers[0].as_ref(), executor);
-    let mut read = fixture.peer.mount(handlers::read::<P>());
+    let mut service = fixture.peer.mount(handler);
     let mut log_out = fixture.peer.mount(handlers::log_out::<P>());
-    let mut responses = Vec::with_capacity(BATCH);
+    let mut cookies = Vec::with_capacity(BATCH);
     let batch = move |executor: &Executor, meter: &mut Meter| {
         meter.measure(BATCH, || {
             for header in &headers {
-                responses.push(executor.call(&mut read, request(header.clone())));
+                cookies.extend(set_cookie(executor.call(&mut service, request(header.clone()))));
             }
         });
         // axum_session gives every visitor a session.
-        for cookie in responses.drain(..).filter_map(|response| cookie_from(&response)) {
+        for cookie in cookies.drain(..).map(|line| handlers::cookie(&line)) {
             executor.call(&mut log_out, request(Some(cookie)));
         }
     };

@@ -8,7 +8,7 @@ use super::Series;
 use crate::{
     executor::Executor,
     fixture::Fixture,
-    handlers::{self, request},
+    handlers::{self, request, set_cookie},
     harness::{BATCH, Meter},
     peers::Peer,
 };
@@ -49,16 +49,16 @@ pub(super) fn rotate<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Seri
         fixture.expect_nobody(Some(&old), executor);
     }
 
-    let mut responses = Vec::with_capacity(BATCH);
+    let mut cookies = Vec::with_capacity(BATCH);
     let batch = move |executor: &Executor, meter: &mut Meter| {
         meter.measure(BATCH, || {
             for header in &headers {
-                responses.push(executor.call(&mut rotate, request(Some(header.clone()))));
+                cookies.push(set_cookie(executor.call(&mut rotate, request(Some(header.clone())))));
             }
         });
-        for (header, response) in headers.iter_mut().zip(responses.drain(..)) {
-            if let Some(new) = cookie_from(&response) {
-                *header = new;
+        for (header, new) in headers.iter_mut().zip(cookies.drain(..)) {
+            if let Some(new) = new {
+                *header = handlers::cookie(&new);
             }
         }
     };
