@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Runs every test of every feature. What is missing on the machine is installed by `setup.sh`; what the
-# tests need beside the crate is started in a temporary directory and stopped again. The memory store
-# needs no server: today there is nothing to start.
+# Runs every test of every feature. What is missing on the machine is installed by `setup.sh`; the databases
+# that the tests need are started by `servers.sh`, and stopped again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-./tests/setup.sh
+[ -n "${WRISTBAND_SERVERS:-}" ] || exec ./tests/servers.sh ./tests/run.sh "$@"
 
 # All features are on in tests: the crate is its own dev-dependency. `--all-features` also builds the
 # library's own unit tests with them.

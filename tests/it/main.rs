@@ -38,6 +38,7 @@ mod rotation;
 mod scarcity;
 mod scripts;
 mod secrets;
+mod servers;
 mod session_model;
 mod sessions_api;
 mod several_layers;
