@@ -27,6 +27,7 @@ mod login;
 mod lost_updates;
 mod mounts;
 mod password_change;
+mod proxy;
 mod randomness;
 mod readiness;
 mod record_parts;

@@ -1,5 +1,5 @@
-//! The servers that the tests run against: those of `tests/servers.sh`, which all tests share, and private
-//! ones, which a test may kill.
+//! The servers that the tests run against: those of `tests/servers.sh`, which all tests share, and
+//! private ones, which a test may kill.
 
 mod kinds;
 mod ports;
@@ -38,9 +38,9 @@ pub fn server(variable: &str) -> String {
 /// How long a server may take to come up or to end: far longer than it does.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server of one test, on a port of the loopback interface. What it writes survives when it is killed: it
-/// is in a directory of its own, and handed to the operating system before it is acknowledged. Both go when
-/// it is dropped.
+/// A server of one test, on a port of the loopback interface. What it writes survives when it is
+/// killed: it is in a directory of its own, and handed to the operating system before it is
+/// acknowledged. Both go when it is dropped.
 #[derive(Debug)]
 pub struct Server {
     kind: Kind,
@@ -57,14 +57,14 @@ impl Server {
         Self::started(Kind::Redis, options).await
     }
 
-    /// A PostgreSQL with an empty database `wristband` and its superuser of that name, and further options:
-    /// `&["-c", "max_connections=5"]`.
+    /// A PostgreSQL with an empty database `wristband` and its superuser of that name, and further
+    /// options: `&["-c", "max_connections=5"]`.
     pub async fn postgres(options: &[&str]) -> Self {
         Self::started(Kind::Postgres, options).await
     }
 
-    /// A MariaDB with an empty database `wristband` and its superuser of that name, and further options:
-    /// `&["--max-connections=5"]`.
+    /// A MariaDB with an empty database `wristband` and its superuser of that name, and further
+    /// options: `&["--max-connections=5"]`.
     pub async fn mariadb(options: &[&str]) -> Self {
         Self::started(Kind::MariaDb, options).await
     }
@@ -203,8 +203,8 @@ impl Server {
         }
     }
 
-    /// Stops it with SIGSTOP: connections stay open, and nothing is answered. Those of PostgreSQL are of
-    /// processes of their own, which go on.
+    /// Stops it with SIGSTOP: connections stay open, and nothing is answered. Those of PostgreSQL
+    /// are of processes of their own, which go on.
     pub fn suspend(&self) {
         signal("STOP", self.id());
     }

@@ -40,13 +40,13 @@ impl Kind {
             ),
             Self::Sentinel => "sentinel.conf --sentinel".to_owned(),
             Self::Postgres => format!(
-                "-D data -k {directory} -h 127.0.0.1 -p {port} -c fsync=off -c full_page_writes=off \
-                 -c shared_preload_libraries=pg_stat_statements"
+                "-D data -k {directory} -h 127.0.0.1 -p {port} -c fsync=off \
+                 -c full_page_writes=off -c shared_preload_libraries=pg_stat_statements"
             ),
             // 2: each commit is handed to the operating system.
             Self::MariaDb => format!(
-                "--no-defaults --datadir={directory}/data --socket={directory}/socket --port={port} \
-                 --bind-address=127.0.0.1 --skip-name-resolve --init-file={directory}/init.sql \
+                "--no-defaults --datadir={directory}/data --socket={directory}/socket \
+                 --port={port} --bind-address=127.0.0.1 --skip-name-resolve --init-file={directory}/init.sql \
                  --pid-file={directory}/pid --innodb-flush-log-at-trx-commit=2"
             ),
         };
@@ -119,7 +119,8 @@ impl Kind {
         }
     }
 
-    /// What ends it at once and leaves nothing behind. PostgreSQL leaves shared memory behind if it is killed.
+    /// What ends it at once and leaves nothing behind. PostgreSQL leaves shared memory behind if it
+    /// is killed.
     pub(super) fn fast_signal(self) -> &'static str {
         match self {
             Self::Redis | Self::Sentinel | Self::MariaDb => "KILL",

@@ -6,12 +6,13 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-/// Below the ports that outgoing connections get: one of those could take the place of a server that is
-/// down for a moment, or meet itself there.
+/// Below the ports that outgoing connections get: one of those could take the place of a server
+/// that is down for a moment, or meet itself there.
 const LOWEST: u16 = 10_000;
 const HIGHEST: u16 = 32_000;
 
-/// A port of the loopback interface that nobody listens at, and that no other call of this process returns.
+/// A port of the loopback interface that nobody listens at, and that no other call of this process
+/// returns.
 pub fn free_port() -> u16 {
     static NEXT: LazyLock<Mutex<u16>> = LazyLock::new(|| {
         // Processes begin at different places.

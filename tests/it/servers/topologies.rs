@@ -5,8 +5,8 @@ use super::{Kind, Server, free_ports};
 /// The name by which sentinels know their master.
 pub const MASTER_NAME: &str = "sessions";
 
-/// A Redis Cluster of three masters, each with a replica. A master that doesn't answer for two seconds is
-/// replaced.
+/// A Redis Cluster of three masters, each with a replica. A master that doesn't answer for two
+/// seconds is replaced.
 #[derive(Debug)]
 pub struct Cluster {
     /// The masters, in the order of their slots, then their replicas in the same order.
@@ -22,8 +22,8 @@ impl Cluster {
         Self::behind(ports, ports).await
     }
 
-    /// One whose nodes listen at the ports `own`, and name the ports `announced` to clients: those of
-    /// proxies.
+    /// One whose nodes listen at the ports `own`, and name the ports `announced` to clients: those
+    /// of proxies.
     pub async fn behind(announced: [u16; 6], own: [u16; 6]) -> Self {
         let bus: [u16; 6] = free_ports();
         let mut nodes = Vec::new();
@@ -61,7 +61,8 @@ impl Cluster {
     }
 }
 
-/// What the node `of` knows of the cluster when it starts: all of it, so that nodes need not meet first.
+/// What the node `of` knows of the cluster when it starts: all of it, so that nodes need not meet
+/// first.
 fn table(of: usize, ports: &[u16], bus: &[u16]) -> String {
     let id = |number: usize| format!("{:040x}", number + 1);
     let mut table = String::new();
@@ -78,8 +79,8 @@ fn table(of: usize, ports: &[u16], bus: &[u16]) -> String {
     table + "vars currentEpoch 6 lastVoteEpoch 0\n"
 }
 
-/// A Redis master and its replica, watched by three sentinels. A master that doesn't answer for half a second
-/// is replaced.
+/// A Redis master and its replica, watched by three sentinels. A master that doesn't answer for
+/// half a second is replaced.
 #[derive(Debug)]
 pub struct Sentinels {
     /// The master, at the start.
@@ -91,7 +92,8 @@ pub struct Sentinels {
 }
 
 impl Sentinels {
-    /// Starts all of them, and waits until the replica is in step and the sentinels know each other.
+    /// Starts all of them, and waits until the replica is in step and the sentinels know each
+    /// other.
     pub async fn start() -> Self {
         let master = Server::redis(&[]).await;
         let port = master.port().to_string();
