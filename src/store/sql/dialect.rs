@@ -8,6 +8,9 @@ use super::statement::{Placeholders, Value};
 pub(super) trait Dialect: Database {
     const SYNTAX: Syntax;
 
+    /// Whether writers to the database wait for each other.
+    const HAS_ONE_WRITER: bool = false;
+
     /// Adds a value to the arguments of a statement.
     fn bind(arguments: &mut Self::Arguments, value: Value<'_>) -> Result<(), BoxDynError>;
 

@@ -41,11 +41,12 @@ impl Dialect for Sqlite {
         data: "data",
         new_data: ":data",
         merged_data: "json_patch(data, :data)",
-        // There is one writer at a time.
         lock: "",
         lock_free: "",
         delete: "DELETE FROM {table} WHERE session_key IN ({chosen})",
     };
+
+    const HAS_ONE_WRITER: bool = true;
 
     fn bind(arguments: &mut SqliteArguments, value: Value<'_>) -> Result<(), BoxDynError> {
         match value {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::{Database, Executor, IntoArguments, Pool};
+use tokio::sync::Mutex;
 
 use super::{
     check,
@@ -30,12 +31,15 @@ pub(super) struct SqlStore<D: Dialect> {
     pub(super) pool: Pool<D>,
     pub(super) table: Table,
     statements: Arc<Statements>,
+    /// Who may write now, in a database that has one writer at a time: there, a queue is faster
+    /// and fairer than to ask again and again.
+    writer: Option<Arc<Mutex<()>>>,
 }
 
 impl<D: Dialect> SqlStore<D> {
     pub(super) fn new(pool: Pool<D>, table: Table) -> Self {
         let statements = Arc::new(Statements::new::<D>(&table.quoted(&D::SYNTAX)));
-        Self { pool, table, statements }
+        Self { pool, table, statements, writer: D::HAS_ONE_WRITER.then(Arc::default) }
     }
 
     /// The name of the table as it is written in SQL.
@@ -50,6 +54,7 @@ impl<D: Dialect> Clone for SqlStore<D> {
             pool: self.pool.clone(),
             table: self.table.clone(),
             statements: Arc::clone(&self.statements),
+            writer: self.writer.clone(),
         }
     }
 }
@@ -288,12 +293,16 @@ where
         Ok(())
     }
 
-    /// How many rows the statement has matched.
+    /// Runs a statement that writes. Answers how many rows it has matched.
     pub(super) async fn execute(
         &self,
         statement: &Statement,
         values: Values<'_, '_>,
     ) -> Result<usize, StoreError> {
+        let _turn = match &self.writer {
+            Some(writer) => Some(writer.lock().await),
+            None => None,
+        };
         let mut retries = Retries::default();
         loop {
             let arguments = arguments::<D>(statement, values)?;
