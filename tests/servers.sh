@@ -141,7 +141,7 @@ await() {
 password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 "${as_user[@]}" tee "$directory/postgres/password" >/dev/null <<<"$password"
 "${as_user[@]}" initdb --pgdata="$directory/postgres/data" --username=wristband --no-sync \
-    --auth=password --pwfile="$directory/postgres/password" >"$directory/initdb.log" 2>&1 &
+    --encoding=UTF8 --locale=C --auth=password --pwfile="$directory/postgres/password" >"$directory/initdb.log" 2>&1 &
 initdb=$!
 "${as_user[@]}" mariadb-install-db --no-defaults --datadir="$directory/mysql/data" --skip-test-db \
     --skip-name-resolve --auth-root-authentication-method=normal >"$directory/install-db.log" 2>&1 &

@@ -61,10 +61,18 @@
 
 mod future;
 mod memory;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod sql;
 mod sweeper;
 
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
+#[cfg(feature = "mysql")]
+pub use sql::MySqlStore;
+#[cfg(feature = "postgres")]
+pub use sql::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use sql::SqliteStore;
 pub use sweeper::{Sweeper, SweeperBuilder};
 
 use std::sync::Arc;

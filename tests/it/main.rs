@@ -43,6 +43,7 @@ mod servers;
 mod session_model;
 mod sessions_api;
 mod several_layers;
+mod sql;
 mod story;
 mod structure;
 mod support;

@@ -63,8 +63,8 @@ impl Kind {
             Self::Redis | Self::Sentinel => {}
             Self::Postgres => {
                 server.write("password", &password());
-                let arguments = "--pgdata=data --username=wristband --no-sync --auth=password \
-                                 --pwfile=password";
+                let arguments = "--pgdata=data --username=wristband --no-sync --encoding=UTF8 \
+                                 --locale=C --auth=password --pwfile=password";
                 run(server.command("initdb").args(arguments.split(' ')));
                 let mut create = server.command("sh");
                 let bootstrap =

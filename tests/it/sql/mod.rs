@@ -1,0 +1,5 @@
+//! The stores in SQL databases.
+
+mod mysql;
+mod postgres;
+mod sqlite;
