@@ -431,6 +431,9 @@ pub use rejection::{
 pub use service::SessionService;
 pub use session::Session;
 pub use sessions::{Page, Sessions};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use store::RedisStore;
 pub use store::{MemoryStore, Sweeper};
 pub use token::{InvalidSessionKey, RandomError, SessionKey, SessionToken};
 pub use user::{InvalidUserId, UserId};

@@ -61,8 +61,13 @@
 
 mod future;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod sweeper;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
 pub use sweeper::{Sweeper, SweeperBuilder};
