@@ -61,10 +61,15 @@
 
 mod future;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod sql;
 mod sweeper;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
 #[cfg(feature = "mysql")]
