@@ -12,17 +12,17 @@ use tower_wristband::RedisStore;
 use crate::servers::server;
 
 /// A store on the single server that all tests share.
-fn single() -> RedisStore {
+pub fn single() -> RedisStore {
     RedisStore::new(Client::open(server("WRISTBAND_REDIS")).unwrap())
 }
 
 /// A store on the Cluster that all tests share.
-fn cluster() -> RedisStore {
+pub fn cluster() -> RedisStore {
     RedisStore::cluster(ClusterClient::new(urls(&server("WRISTBAND_REDIS_CLUSTER"))).unwrap())
 }
 
 /// A store on the servers behind Sentinel that all tests share.
-fn sentinel() -> RedisStore {
+pub fn sentinel() -> RedisStore {
     RedisStore::sentinel(sentinel_client(&server("WRISTBAND_REDIS_SENTINEL")))
 }
 
