@@ -33,3 +33,6 @@ macro_rules! on_each_server {
 
 mod bed;
 mod contract;
+mod round_trips;
+mod stored_bytes;
+mod values;
