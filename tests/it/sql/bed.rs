@@ -79,6 +79,11 @@ impl Bed {
         Self { pool, table: unique(), file }
     }
 
+    /// The same table by way of other connections.
+    pub fn with_pool(&self, pool: Pool) -> Self {
+        Self { pool, table: self.table.clone(), file: None }
+    }
+
     pub async fn migrated(pool: Pool, file: Option<TempDir>) -> Self {
         let bed = Self::empty(pool, file);
         bed.migrate().await.unwrap();

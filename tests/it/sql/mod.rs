@@ -33,6 +33,8 @@ macro_rules! on_each_server {
 
 mod bed;
 mod contract;
+mod fixtures;
 mod round_trips;
+mod schema;
 mod stored_bytes;
 mod values;
