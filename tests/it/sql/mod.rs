@@ -34,7 +34,9 @@ macro_rules! on_each_server {
 mod bed;
 mod contract;
 mod fixtures;
+mod many_sessions;
 mod round_trips;
 mod schema;
 mod stored_bytes;
+mod sweeping;
 mod values;
