@@ -35,7 +35,8 @@ impl Dialect for MySql {
         // As bytes, whatever the character set of the connection is.
         data: "CAST(data AS BINARY)",
         new_data: "CONVERT(:data USING utf8mb4)",
-        merged_data: "JSON_MERGE_PATCH(data, CONVERT(:data USING utf8mb4))",
+        merged_data: "JSON_MERGE_PATCH(CASE WHEN :clears = 1 THEN '{}' ELSE data END, \
+                      CONVERT(:data USING utf8mb4))",
         lock: " FOR UPDATE",
         lock_free: " FOR UPDATE SKIP LOCKED",
         // The keys first: what `IN` asks would be asked for each row of the table.
@@ -47,7 +48,7 @@ impl Dialect for MySql {
         match value {
             Value::Integer(integer) => arguments.add(integer),
             Value::Bytes(bytes) => arguments.add(bytes),
-            Value::Json(json) => arguments.add(json.map(str::as_bytes)),
+            Value::Json(json) => arguments.add(json.as_bytes()),
         }
     }
 

@@ -35,7 +35,8 @@ impl Dialect for Postgres {
         data: "CAST(data AS text)",
         new_data: "CAST(:data AS jsonb)",
         // Null members of the patch replace what is there, and are removed then.
-        merged_data: "jsonb_strip_nulls(data || CAST(:data AS jsonb))",
+        merged_data: "jsonb_strip_nulls(CASE WHEN :clears = 1 THEN CAST('{}' AS jsonb) \
+                      ELSE data END || CAST(:data AS jsonb))",
         lock: " FOR UPDATE",
         lock_free: " FOR UPDATE SKIP LOCKED",
         // An array is computed once; what `IN` asks may be asked again for each row.

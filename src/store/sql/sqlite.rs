@@ -40,7 +40,7 @@ impl Dialect for Sqlite {
         least: "MIN",
         data: "data",
         new_data: ":data",
-        merged_data: "json_patch(data, :data)",
+        merged_data: "json_patch(CASE WHEN :clears = 1 THEN '{}' ELSE data END, :data)",
         lock: "",
         lock_free: "",
         delete: "DELETE FROM {table} WHERE session_key IN ({chosen})",

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::{
     check,
-    columns::{self, Columns, Delta, NewRow, millis},
+    columns::{self, Columns, Delta, NewRow, key_value, now_value},
     dialect::Dialect,
     error::Retries,
     statement::{Statement, Value, Values},
@@ -338,16 +338,8 @@ fn arguments<D: Dialect>(
         .map_err(|error| StoreError::with_source(StoreErrorKind::Other, error))
 }
 
-fn key_value(key: &SessionKey) -> (&'static str, Value<'_>) {
-    ("key", Value::Bytes(Some(key.as_bytes())))
-}
-
 fn user_value(user: &UserId) -> (&'static str, Value<'_>) {
     ("user", Value::Bytes(Some(user.as_str().as_bytes())))
-}
-
-fn now_value(now: Timestamp) -> (&'static str, Value<'static>) {
-    ("now", Value::Integer(Some(millis(now))))
 }
 
 fn count_value(count: usize) -> Value<'static> {
