@@ -32,7 +32,7 @@ pub(super) struct Statements {
     pub(super) rotate: Statement,
     pub(super) touch: Statement,
     pub(super) destroy_living: Statement,
-    pub(super) destroy: Statement,
+    pub(super) destroy_expired: Statement,
     pub(super) list: Statement,
     pub(super) enforce_cap: Statement,
     pub(super) destroy_expired_of_user: Statement,
@@ -86,8 +86,8 @@ impl Statements {
                 "DELETE FROM {table} WHERE session_key = :key AND expires_at > :now \
                  AND (:owner IS NULL OR user_id = :owner)"
             )),
-            destroy: statement(format!(
-                "DELETE FROM {table} WHERE session_key = :key \
+            destroy_expired: statement(format!(
+                "DELETE FROM {table} WHERE session_key = :key AND expires_at <= :now \
                  AND (:owner IS NULL OR user_id = :owner)"
             )),
             list: statement(format!(
