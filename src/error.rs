@@ -38,6 +38,8 @@ pub enum ConfigErrorKind {
     Limit,
     /// The address of the login page is not one that a browser can be sent to.
     LoginAddress,
+    /// A name in the store, such as a prefix or a table, is not one that it can have.
+    StoreName,
 }
 
 impl ConfigError {
