@@ -2,9 +2,16 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, ensure};
 use clap::{Parser, builder::PossibleValuesParser};
+use url::Url;
 
-use crate::{cases::Case, end_to_end::Layer, peers::CONTESTANTS};
+use crate::{
+    cases::Case,
+    databases::{self, Database, Kind},
+    end_to_end::Layer,
+    peers::CONTESTANTS,
+};
 
 /// Measures tower-wristband beside its peers: time, allocations and memory.
 #[derive(Debug, Parser)]
@@ -18,7 +25,7 @@ pub(crate) struct Arguments {
     #[arg(long = "case", value_name = "NAME", value_enum)]
     cases: Vec<Case>,
 
-    /// Measures this peer only (may be given several times); the bare service always is
+    /// Measures this peer only (may be given several times); the bare service and the bare commands always are
     #[arg(long = "peer", value_name = "NAME", value_parser = peers())]
     peers: Vec<String>,
 
@@ -34,6 +41,14 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) end_to_end: bool,
 
+    /// Measures stores in Redis, too: on a server that does nothing else meanwhile
+    #[arg(long, value_name = "URL")]
+    redis: Option<Url>,
+
+    /// Measures stores in PostgreSQL, too: in a database in which it may create a schema
+    #[arg(long, value_name = "URL")]
+    postgres: Option<Url>,
+
     /// Is such a server: this program starts it
     #[arg(long, value_name = "LAYER", hide = true, exclusive = true)]
     pub(crate) serve: Option<Layer>,
@@ -43,12 +58,14 @@ pub(crate) struct Arguments {
     pub(crate) plot: Option<PathBuf>,
 
     /// Measures nothing, and takes the JSON lines of an earlier run (may be given several times)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["cases", "peers", "rounds", "quick", "end_to_end"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cases", "peers", "rounds", "quick", "end_to_end", "redis", "postgres"])]
     pub(crate) from: Vec<PathBuf>,
 }
 
 fn peers() -> PossibleValuesParser {
-    CONTESTANTS.iter().map(|contestant| contestant.name).collect::<Vec<_>>().into()
+    let in_memory = CONTESTANTS.iter().map(|contestant| contestant.name);
+    let in_databases = databases::contestants().map(|contestant| contestant.name);
+    in_memory.chain(in_databases).collect::<Vec<_>>().into()
 }
 
 impl Arguments {
@@ -58,6 +75,21 @@ impl Arguments {
 
     pub(crate) fn has_peer(&self, name: &str) -> bool {
         self.peers.is_empty() || self.peers.iter().any(|peer| peer == name)
+    }
+
+    /// Those that are to be measured.
+    pub(crate) fn databases(&self) -> Result<Vec<Database>> {
+        let given = [(Kind::Redis, &self.redis), (Kind::Postgres, &self.postgres)];
+        let database = |(kind, url): (Kind, &Option<Url>)| {
+            let url = url.as_ref()?;
+            Some(Database::new(kind, url, |name| self.has_peer(name)))
+        };
+        let databases: Vec<_> = given.into_iter().filter_map(database).collect();
+        ensure!(
+            !databases.is_empty() || !self.cases.contains(&Case::Databases),
+            "--case databases needs --redis, --postgres or both"
+        );
+        Ok(databases)
     }
 
     /// Under load, each takes seconds.

@@ -8,7 +8,7 @@ use crate::{
     allocations,
     executor::Executor,
     handlers::{self, Seen, next_number, request, user},
-    peers::Peer,
+    peers::{InMemory, Peer},
 };
 
 /// A peer with so many sessions, each of another user and with nothing else in it.
@@ -26,14 +26,16 @@ pub(crate) struct Filled {
     first_user: u64,
 }
 
-impl<P: Peer> Fixture<P> {
+impl<P: InMemory> Fixture<P> {
     pub(crate) fn new(sessions: usize, executor: &Executor) -> Self {
         let peer = executor.run(P::new());
         let Filled { cookies, bytes_kept, first_user } = Self::fill(&peer, sessions, executor);
         let bytes_per_session = P::KEEPS_SESSIONS.then(|| bytes_kept / sessions as f64);
         Self { peer, cookies, bytes_per_session, first_user }
     }
+}
 
+impl<P: Peer> Fixture<P> {
     /// Logs in that many visitors.
     pub(crate) fn fill(peer: &P, sessions: usize, executor: &Executor) -> Filled {
         let mut log_in = peer.mount(handlers::log_in::<P>());

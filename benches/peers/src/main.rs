@@ -47,6 +47,31 @@
 //! `sweep` is a time in which it happens for certain and which is longer than need be. That
 //! dilutes what is seen, in their favour. It is checked that the memory is free afterwards.
 //!
+//! # Databases
+//!
+//! ```sh
+//! peers --case databases --redis redis://127.0.0.1/ --postgres postgres://user:secret@127.0.0.1/db
+//! ```
+//!
+//! Here a request asks a server, over the network, and waits. All clients live on one thread, and
+//! make one request at a time or 64: each in Redis over one connection, in PostgreSQL over a pool
+//! of ten, which is told not to ask before each statement whether the connection is still there.
+//! The *bare command* is what a handler does that asks the client library of tower-wristband itself,
+//! with no session layer: one `GET`, or one prepared `SELECT` by primary key, of 150 bytes. It stands
+//! beside each case, as the price of a round trip, and *× bare command* is the median of the
+//! rounds' quotients. Rounds are as above; logouts that make room for logins are not measured, nor
+//! logins for logouts.
+//!
+//! *Round trips* and *bytes* are those of a whole request, one in flight, scripts loaded and statements
+//! prepared. A request with a cookie begins with a load (but a logout of tower-sessions); in
+//! parentheses are the round trips of the operation alone. Redis counts by itself (`INFO stats`: replies written, bytes of the network), for
+//! PostgreSQL a proxy does. sqlx's pool sends a `Sync` after each use of a connection: these *pings*
+//! are in the bytes, but not in the round trips, for the request doesn't wait for them.
+//!
+//! The servers should do nothing else meanwhile. In PostgreSQL everything is in the schema
+//! `wristband_peers`, which is dropped before and after. In Redis all sessions are logged out at the
+//! end, the other keys expire within an hour.
+//!
 //! # Limits
 //!
 //! - Times of two runs can't be compared, and those of two machines least of all. Compare rows of
@@ -61,6 +86,7 @@
 mod allocations;
 mod arguments;
 mod cases;
+mod databases;
 mod end_to_end;
 mod executor;
 mod fixture;
@@ -108,6 +134,7 @@ fn measure(arguments: &Arguments, run: &Run) -> Result<Vec<Measurement>> {
     } else {
         println!("{run}\n{}\n", run.command);
     }
+    let plan = Plan::new(arguments)?;
     let mut all = Vec::new();
     if arguments.end_to_end {
         all = end_to_end::run(arguments.end_to_end_rounds())?;
@@ -115,9 +142,8 @@ fn measure(arguments: &Arguments, run: &Run) -> Result<Vec<Measurement>> {
     }
     let executor = Executor::new();
     let _entered = executor.enter();
-    let plan = Plan::new(arguments);
     for &case in Case::value_variants().iter().filter(|&&case| arguments.has_case(case)) {
-        let measurements = plan.measure(case, &executor);
+        let measurements = plan.measure(case, &executor)?;
         print(arguments, &measurements)?;
         all.extend(measurements);
     }

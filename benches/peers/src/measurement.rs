@@ -41,6 +41,35 @@ pub(crate) struct Measurement {
     pub(crate) relative_to_bare_min: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) relative_to_bare_max: Option<f64>,
+    /// How many requests are made at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) in_flight: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ns_min: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ns_max: Option<f64>,
+    /// How many times longer a request takes than the bare command of the same round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) times_bare_command: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) times_bare_command_min: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) times_bare_command_max: Option<f64>,
+    /// How often a request waits for the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) round_trips: Option<f64>,
+    /// The same without the load that a request with a session begins with, unless it is a read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) operation_round_trips: Option<f64>,
+    /// How often the pool looks, for a request, whether a connection is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pings: Option<f64>,
+    /// To the database, for a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_sent: Option<f64>,
+    /// From the database, for a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_received: Option<f64>,
     /// Why the peer can't do what the case asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unsupported: Option<String>,

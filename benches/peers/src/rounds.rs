@@ -2,11 +2,13 @@
 
 use std::{iter::zip, time::Duration};
 
+use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use crate::{
     arguments::Arguments,
     cases::{Case, Series, sweep::Latencies, yardstick},
+    databases::Database,
     executor::Executor,
     measurement::Measurement,
     peers::{BARE, CONTESTANTS, Contestant},
@@ -15,30 +17,55 @@ use crate::{
 /// Who takes part, how often and how long.
 pub(crate) struct Plan {
     contestants: Vec<&'static Contestant>,
-    rounds: u32,
-    round: Duration,
+    databases: Vec<Database>,
+    pub(crate) rounds: u32,
+    pub(crate) round: Duration,
     quick: bool,
 }
 
+/// Lets each of so many be measured once a round. The one that begins is another one in each round.
+pub(crate) fn in_turn<T>(
+    count: usize,
+    rounds: u32,
+    mut measure: impl FnMut(usize) -> T,
+) -> Vec<Vec<T>> {
+    let mut measured: Vec<Vec<T>> = (0..count).map(|_| Vec::new()).collect();
+    for first in 0..rounds as usize {
+        for turn in 0..count {
+            let index = (first + turn) % count;
+            measured[index].push(measure(index));
+        }
+    }
+    measured
+}
+
 impl Plan {
-    pub(crate) fn new(arguments: &Arguments) -> Self {
+    pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let takes_part = |peer: &&Contestant| peer.name == BARE || arguments.has_peer(peer.name);
-        Self {
+        Ok(Self {
             contestants: CONTESTANTS.iter().filter(takes_part).collect(),
+            databases: arguments.databases()?,
             rounds: arguments.rounds(),
             round: Duration::from_millis(if arguments.quick { 2 } else { 50 }),
             quick: arguments.quick,
-        }
+        })
     }
 
     /// Measures a case at all of its sizes.
-    pub(crate) fn measure(&self, case: Case, executor: &Executor) -> Vec<Measurement> {
+    pub(crate) fn measure(&self, case: Case, executor: &Executor) -> Result<Vec<Measurement>> {
         let measure = |&sessions| match case {
-            Case::Yardstick => self.yardstick(),
-            Case::ReadDuringSweep => self.read_during_sweep(sessions, executor),
-            _ => self.requests(case, sessions, executor),
+            Case::Yardstick => Ok(self.yardstick()),
+            Case::ReadDuringSweep => Ok(self.read_during_sweep(sessions, executor)),
+            Case::Databases => self.in_databases(),
+            _ => Ok(self.requests(case, sessions, executor)),
         };
-        case.sizes(self.quick).iter().flat_map(measure).collect()
+        let sizes = case.sizes(self.quick).iter().map(measure).collect::<Result<Vec<_>>>()?;
+        Ok(sizes.concat())
+    }
+
+    fn in_databases(&self) -> Result<Vec<Measurement>> {
+        let measured = self.databases.iter().map(|database| database.measure(self));
+        Ok(measured.collect::<Result<Vec<_>>>()?.concat())
     }
 
     fn requests(&self, case: Case, sessions: usize, executor: &Executor) -> Vec<Measurement> {
@@ -48,14 +75,9 @@ impl Plan {
             entries.extend(series.into_iter().map(|series| (contestant, series)));
         }
 
-        // The one that begins is another one in each round.
-        let mut rounds = vec![Vec::new(); entries.len()];
-        for first in 0..self.rounds as usize {
-            for turn in 0..entries.len() {
-                let index = (first + turn) % entries.len();
-                rounds[index].push((entries[index].1.round)(executor, self.round));
-            }
-        }
+        let rounds = in_turn(entries.len(), self.rounds, |index| {
+            (entries[index].1.round)(executor, self.round)
+        });
 
         // Of few sessions' memory, what an empty store takes is a large part.
         let is_large = sessions > 1000;

@@ -16,7 +16,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn current() -> Self {
-        let arguments: Vec<String> = env::args().skip(1).collect();
+        let arguments: Vec<String> = env::args().skip(1).map(without_password).collect();
         let cargo = "cargo run --release --manifest-path benches/peers/Cargo.toml --";
         Self {
             date: Zoned::now().date().to_string(),
@@ -24,6 +24,14 @@ impl Run {
             cores: thread::available_parallelism().map_or(1, usize::from),
             command: format!("{cargo} {}", arguments.join(" ")),
         }
+    }
+}
+
+/// Charts and measurements are published.
+fn without_password(argument: String) -> String {
+    match argument.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'))) {
+        Some((scheme, Some((_, host)))) => format!("{scheme}://…@{host}"),
+        _ => argument,
     }
 }
 

@@ -7,21 +7,27 @@ use comfy_table::{CellAlignment, Table, presets};
 use crate::measurement::Measurement;
 
 /// The columns with numbers in them.
-const NUMBERS: Range<usize> = 3..12;
+const NUMBERS: Range<usize> = 3..18;
 
-const HEADER: [&str; 13] = [
+const HEADER: [&str; 19] = [
     "case",
     "peer",
     "version",
     "sessions",
     "threads",
+    "in flight",
     "ns",
+    "(ns, min to max)",
+    "× bare command",
+    "(× min to max)",
     "overhead ns",
     "(min to max)",
     "allocs",
     "bytes a session",
     "p50 / p99 / p99.9 / max ns",
     "requests/s",
+    "round trips (of the operation)",
+    "bytes sent / received",
     "",
 ];
 
@@ -41,7 +47,6 @@ pub(crate) fn of(measurements: &[Measurement]) -> Table {
 }
 
 fn row(line: &Measurement) -> [String; HEADER.len()] {
-    let spread = line.overhead_ns_min.zip(line.overhead_ns_max);
     let percentiles = [line.p50_ns, line.p99_ns, line.p999_ns, line.max_ns].into_iter().flatten();
     let percent = |share: f64| format!("{:.1}", share * 100.0);
     let relative = line.relative_to_bare.map(|share| {
@@ -49,22 +54,39 @@ fn row(line: &Measurement) -> [String; HEADER.len()] {
         let spread = spread.map(|(min, max)| format!(" ({} to {})", percent(min), percent(max)));
         format!("{} % of bare{}", percent(share), spread.unwrap_or_default())
     });
-    let remarks = [line.phase.clone(), relative, line.unsupported.clone()].into_iter().flatten();
+    let operation = line.operation_round_trips.map(|count| format!(" ({count})"));
+    let bytes = line.bytes_sent.zip(line.bytes_received);
+    let pings = line.pings.map(|pings| format!("{pings} pings of the pool"));
+    let remarks =
+        [line.phase.clone(), relative, pings, line.unsupported.clone()].into_iter().flatten();
     [
         line.case.clone(),
         line.peer.clone(),
         line.version.clone(),
         count(line.sessions),
         count(line.threads),
+        count(line.in_flight),
         number(line.ns),
+        range(line.ns_min, line.ns_max, 0),
+        line.times_bare_command.map(|times| format!("{times:.2}")).unwrap_or_default(),
+        range(line.times_bare_command_min, line.times_bare_command_max, 2),
         number(line.overhead_ns),
-        spread.map(|(min, max)| format!("({min:.0} to {max:.0})")).unwrap_or_default(),
+        range(line.overhead_ns_min, line.overhead_ns_max, 0),
         line.allocs.map(|allocs| format!("{allocs:.1}")).unwrap_or_default(),
         number(line.bytes_per_session),
         percentiles.map(|ns| format!("{ns:.0}")).collect::<Vec<_>>().join(" / "),
         number(line.requests_per_second),
+        line.round_trips
+            .map(|all| all.to_string() + &operation.unwrap_or_default())
+            .unwrap_or_default(),
+        bytes.map(|(sent, received)| format!("{sent:.0} / {received:.0}")).unwrap_or_default(),
         remarks.collect::<Vec<_>>().join(", "),
     ]
+}
+
+fn range(min: Option<f64>, max: Option<f64>, digits: usize) -> String {
+    let range = min.zip(max);
+    range.map(|(min, max)| format!("({min:.digits$} to {max:.digits$})")).unwrap_or_default()
 }
 
 fn count(number: Option<usize>) -> String {

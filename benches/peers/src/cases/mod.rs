@@ -16,7 +16,7 @@ use crate::{
     executor::Executor,
     fixture::Fixture,
     harness::{self, BATCH, Batch},
-    peers::Peer,
+    peers::InMemory,
 };
 
 /// The `--case`s.
@@ -49,6 +49,8 @@ pub(crate) enum Case {
     Mixed,
     /// Reads while expired sessions are removed
     ReadDuringSweep,
+    /// All that is measured with --redis and --postgres
+    Databases,
 }
 
 impl Case {
@@ -98,7 +100,7 @@ impl Series {
 }
 
 /// Prepares a case that is measured in rounds, and checks that it does what it says.
-pub(crate) fn start<P: Peer>(case: Case, sessions: usize, executor: &Executor) -> Vec<Series> {
+pub(crate) fn start<P: InMemory>(case: Case, sessions: usize, executor: &Executor) -> Vec<Series> {
     let fixture = Fixture::<P>::new(sessions, executor);
     let series = match case {
         Case::AuthenticatedRead => return read::authenticated_read(&fixture, executor),
@@ -112,7 +114,9 @@ pub(crate) fn start<P: Peer>(case: Case, sessions: usize, executor: &Executor) -
         Case::Login => login::login(&fixture, executor),
         Case::Logout => login::logout(&fixture, executor),
         Case::Mixed => mixed::mixed(&fixture, executor),
-        Case::ReadDuringSweep | Case::Yardstick => unreachable!("these have no rounds"),
+        Case::ReadDuringSweep | Case::Yardstick | Case::Databases => {
+            unreachable!("these have rounds of their own")
+        }
     };
     vec![series]
 }

@@ -13,7 +13,7 @@ use crate::{
     allocations,
     executor::Executor,
     handlers::{self, App, Seen, request},
-    peers::{Backlog, CleanUp, Peer},
+    peers::{Backlog, CleanUp, InMemory, Peer},
 };
 
 /// How long reads are measured before.
@@ -28,7 +28,7 @@ pub(crate) struct Latencies {
 /// Measures with so many expired sessions, or says why that is not possible.
 pub(crate) type Measure = fn(usize, &Executor) -> Result<Latencies, &'static str>;
 
-pub(crate) fn measure<P: Peer>(
+pub(crate) fn measure<P: InMemory>(
     expired: usize,
     executor: &Executor,
 ) -> Result<Latencies, &'static str> {

@@ -8,7 +8,7 @@ use crate::{
     fixture::Fixture,
     handlers::{self, App, request, set_cookie},
     harness::{BATCH, Meter},
-    peers::Peer,
+    peers::{InMemory, Peer},
 };
 
 pub(super) fn no_cookie<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
@@ -21,7 +21,7 @@ pub(super) fn no_cookie_untouched<P: Peer>(fixture: &Fixture<P>, executor: &Exec
 }
 
 /// The tokens of another store.
-pub(super) fn unknown_token<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
+pub(super) fn unknown_token<P: InMemory>(fixture: &Fixture<P>, executor: &Executor) -> Series {
     let elsewhere = Fixture::<P>::new(BATCH, executor);
     visit(
         fixture,
@@ -31,7 +31,7 @@ pub(super) fn unknown_token<P: Peer>(fixture: &Fixture<P>, executor: &Executor) 
     )
 }
 
-pub(super) fn malformed<P: Peer>(fixture: &Fixture<P>, executor: &Executor) -> Series {
+pub(super) fn malformed<P: InMemory>(fixture: &Fixture<P>, executor: &Executor) -> Series {
     let first_half = |header: HeaderValue| {
         let text = header.to_str().expect("it is ASCII");
         let value = text.find('=').expect("it is a cookie") + 1;

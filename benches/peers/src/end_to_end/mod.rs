@@ -19,7 +19,7 @@ use self::server::Server;
 use crate::{
     measurement::Measurement,
     peers::versions,
-    rounds::{Spread, tenths},
+    rounds::{Spread, in_turn, tenths},
 };
 
 pub(crate) use self::server::serve;
@@ -90,14 +90,8 @@ fn take_turns(servers: &[Server], rounds: u32) -> Result<Vec<Vec<Turn>>> {
         // Warm, before anything counts.
         Turn::take(server)?;
     }
-    let mut turns: Vec<Vec<Turn>> = servers.iter().map(|_| Vec::new()).collect();
-    for first in 0..rounds as usize {
-        for turn in 0..servers.len() {
-            let index = (first + turn) % servers.len();
-            turns[index].push(Turn::take(&servers[index])?);
-        }
-    }
-    Ok(turns)
+    let turns = in_turn(servers.len(), rounds, |index| Turn::take(&servers[index]));
+    turns.into_iter().map(Vec::into_iter).map(Iterator::collect).collect()
 }
 
 /// What a server did in one round.

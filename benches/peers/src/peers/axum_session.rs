@@ -3,7 +3,7 @@
 use ::axum_session::{Session, SessionConfig, SessionLayer, SessionNullPool, SessionStore};
 use tower::Layer;
 
-use super::{Backlog, Peer, versions};
+use super::{Backlog, InMemory, Peer, versions};
 use crate::{executor::Executor, handlers::App};
 
 pub(crate) struct AxumSession {
@@ -18,11 +18,6 @@ impl Peer for AxumSession {
 
     fn version() -> String {
         versions::of("axum_session")
-    }
-
-    async fn new() -> Self {
-        let store = SessionStore::new(None, SessionConfig::default()).await;
-        Self { layer: SessionLayer::new(store.expect("there is no database that could fail")) }
     }
 
     fn mount<S: App>(&self, inner: S) -> impl App + use<S> {
@@ -52,6 +47,13 @@ impl Peer for AxumSession {
 
     async fn written(session: &Self::Session) -> Option<u64> {
         session.get("key")
+    }
+}
+
+impl InMemory for AxumSession {
+    async fn new() -> Self {
+        let store = SessionStore::new(None, SessionConfig::default()).await;
+        Self { layer: SessionLayer::new(store.expect("there is no database that could fail")) }
     }
 
     fn backlog(_: usize, _: &Executor) -> Result<Backlog<Self>, &'static str> {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::{Backlog, Peer, versions};
+use super::{Backlog, InMemory, Peer, versions};
 use crate::{executor::Executor, handlers::App};
 
 pub(crate) struct Bare;
@@ -22,41 +22,52 @@ impl FromRequestParts<()> for NoSession {
 
 impl Peer for Bare {
     const NAME: &'static str = "bare";
-    const KEEPS_SESSIONS: bool = false;
-
-    type Session = NoSession;
-    type User = &'static str;
 
     /// That of the services.
     fn version() -> String {
         format!("tower {}", versions::of("tower"))
     }
 
-    async fn new() -> Self {
-        Self
-    }
-
     fn mount<S: App>(&self, inner: S) -> impl App + use<S> {
         inner
     }
 
-    async fn user(_: &NoSession) -> Option<&'static str> {
-        None
-    }
+    use_of_no_session!();
+}
 
-    async fn log_in(_: &NoSession, _: &str) {}
-
-    async fn log_out(_: &NoSession) {}
-
-    async fn rotate(_: &NoSession) {}
-
-    async fn write(_: &NoSession, _: u64) {}
-
-    async fn written(_: &NoSession) -> Option<u64> {
-        None
+impl InMemory for Bare {
+    async fn new() -> Self {
+        Self
     }
 
     fn backlog(_: usize, _: &Executor) -> Result<Backlog<Self>, &'static str> {
         Err("it keeps no sessions")
     }
 }
+
+/// The part of a [`Peer`] that is the same wherever there are no sessions.
+macro_rules! use_of_no_session {
+    () => {
+        const KEEPS_SESSIONS: bool = false;
+
+        type Session = crate::peers::bare::NoSession;
+        type User = &'static str;
+
+        async fn user(_: &Self::Session) -> Option<&'static str> {
+            None
+        }
+
+        async fn log_in(_: &Self::Session, _: &str) {}
+
+        async fn log_out(_: &Self::Session) {}
+
+        async fn rotate(_: &Self::Session) {}
+
+        async fn write(_: &Self::Session, _: u64) {}
+
+        async fn written(_: &Self::Session) -> Option<u64> {
+            None
+        }
+    };
+}
+pub(super) use use_of_no_session;

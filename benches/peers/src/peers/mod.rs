@@ -2,6 +2,8 @@
 
 mod axum_session;
 mod bare;
+pub(crate) mod postgres;
+pub(crate) mod redis;
 mod ruts;
 mod tower_sessions;
 mod tower_sessions_moka;
@@ -13,29 +15,31 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
 use axum_core::extract::FromRequestParts;
 
 use crate::{
     cases::{Case, Series, start, sweep},
+    databases::Address,
     executor::Executor,
     fixture::Cookies,
     handlers::App,
 };
 
-/// A crate that keeps sessions in memory.
+/// A crate that keeps sessions, with one of its stores.
 pub(crate) trait Peer: Sized + 'static {
     const NAME: &'static str;
 
     /// Whether there are sessions at all: everywhere but at the bare service.
     const KEEPS_SESSIONS: bool = true;
 
+    /// Whether the session is loaded before it is removed, and not only its key.
+    const LOADS_BEFORE_LOGOUT: bool = true;
+
     type Session: FromRequestParts<()> + Send + Sync;
     type User: Display + Send;
 
     fn version() -> String;
-
-    /// With an empty store, without a bound.
-    fn new() -> impl Future<Output = Self>;
 
     /// Puts the layer around a service, so that it is called with and without a session.
     fn mount<S: App>(&self, inner: S) -> impl App + use<Self, S>;
@@ -59,10 +63,22 @@ pub(crate) trait Peer: Sized + 'static {
 
     /// What [`write`](Self::write) has written.
     fn written(session: &Self::Session) -> impl Future<Output = Option<u64>> + Send;
+}
+
+/// A peer that keeps sessions in memory.
+pub(crate) trait InMemory: Peer {
+    /// With an empty store, without a bound.
+    fn new() -> impl Future<Output = Self>;
 
     /// A store with so many sessions that are about to expire, and a few that are not; or why
     /// their removal can't be measured.
     fn backlog(expired: usize, executor: &Executor) -> Result<Backlog<Self>, &'static str>;
+}
+
+/// A peer that keeps sessions in a database.
+pub(crate) trait InDatabase: Peer {
+    /// With all connections that there may be, and everything that has to be there.
+    fn connect(address: &Address) -> impl Future<Output = Result<Self>>;
 }
 
 /// A store with expired sessions.
@@ -95,7 +111,7 @@ pub(crate) struct Contestant {
 }
 
 impl Contestant {
-    const fn of<P: Peer>() -> Self {
+    const fn of<P: InMemory>() -> Self {
         Self {
             name: P::NAME,
             version: P::version,

@@ -15,7 +15,7 @@ use ::ruts::{
 use tower::Layer;
 use tower_cookies::CookieManagerLayer;
 
-use super::{Backlog, CleanUp, Peer, versions};
+use super::{Backlog, CleanUp, InMemory, Peer, versions};
 use crate::{executor::Executor, fixture::Fixture, handlers::App};
 
 pub(crate) struct Ruts {
@@ -39,10 +39,6 @@ impl Peer for Ruts {
 
     fn version() -> String {
         versions::of("ruts")
-    }
-
-    async fn new() -> Self {
-        Self::over(MokaStoreBuilder::new())
     }
 
     fn mount<S: App>(&self, inner: S) -> impl App + use<S> {
@@ -75,6 +71,12 @@ impl Peer for Ruts {
 
     async fn written(session: &Self::Session) -> Option<u64> {
         session.get("key").await.expect("the store answers")
+    }
+}
+
+impl InMemory for Ruts {
+    async fn new() -> Self {
+        Self::over(MokaStoreBuilder::new())
     }
 
     /// A session is removed when it has not been used for a while, by moka's own clock. Removal is

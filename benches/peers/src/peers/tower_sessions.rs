@@ -3,7 +3,7 @@
 use ::tower_sessions::{MemoryStore, SessionManagerLayer};
 use tower::Layer;
 
-use super::{Backlog, Peer, versions};
+use super::{Backlog, InMemory, Peer, versions};
 use crate::{executor::Executor, handlers::App};
 
 pub(crate) struct TowerSessions {
@@ -17,24 +17,28 @@ impl Peer for TowerSessions {
         versions::of("tower-sessions")
     }
 
-    async fn new() -> Self {
-        Self { layer: SessionManagerLayer::new(MemoryStore::default()) }
-    }
-
     fn mount<S: App>(&self, inner: S) -> impl App + use<S> {
         self.layer.layer(inner)
-    }
-
-    fn backlog(_: usize, _: &Executor) -> Result<Backlog<Self>, &'static str> {
-        Err("its memory store never removes expired sessions")
     }
 
     use_of_session!(::tower_sessions::Session);
 }
 
+impl InMemory for TowerSessions {
+    async fn new() -> Self {
+        Self { layer: SessionManagerLayer::new(MemoryStore::default()) }
+    }
+
+    fn backlog(_: usize, _: &Executor) -> Result<Backlog<Self>, &'static str> {
+        Err("its memory store never removes expired sessions")
+    }
+}
+
 /// The part of a [`Peer`] that is the same for all versions and stores of tower-sessions.
 macro_rules! use_of_session {
     ($session:ty) => {
+        const LOADS_BEFORE_LOGOUT: bool = false;
+
         type Session = $session;
         type User = String;
 

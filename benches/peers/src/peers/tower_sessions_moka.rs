@@ -6,7 +6,7 @@ use tower::Layer;
 use tower_sessions_0_14::{Expiry, Session, SessionManagerLayer, cookie::time::OffsetDateTime};
 use tower_sessions_moka_store::MokaStore;
 
-use super::{Backlog, CleanUp, Peer, tower_sessions::use_of_session, versions};
+use super::{Backlog, CleanUp, InMemory, Peer, tower_sessions::use_of_session, versions};
 use crate::{executor::Executor, fixture::Fixture, handlers::App};
 
 pub(crate) struct TowerSessionsMoka {
@@ -26,12 +26,16 @@ impl Peer for TowerSessionsMoka {
         versions::of_both("tower-sessions-moka-store", "tower-sessions", "tower-sessions-core")
     }
 
-    async fn new() -> Self {
-        Self::over(&MokaStore::new(None))
-    }
-
     fn mount<S: App>(&self, inner: S) -> impl App + use<S> {
         self.layer.layer(inner)
+    }
+
+    use_of_session!(Session);
+}
+
+impl InMemory for TowerSessionsMoka {
+    async fn new() -> Self {
+        Self::over(&MokaStore::new(None))
     }
 
     /// moka has a clock of its own, so the sessions really expire, all at once. Their removal is
@@ -49,6 +53,4 @@ impl Peer for TowerSessionsMoka {
         let until = from + Duration::from_secs(3);
         Ok(Backlog { peer, living, clean_up: CleanUp::InRequests { from, until } })
     }
-
-    use_of_session!(Session);
 }

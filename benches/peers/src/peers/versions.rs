@@ -25,6 +25,13 @@ pub(crate) fn of_both(name: &str, other: &str, shared: &str) -> String {
     format!("{} with {} {}", package.version, other.name, other.version)
 }
 
+/// The version of a package that another one needs.
+pub(crate) fn needed_by(name: &str, needed: &str) -> String {
+    let mut dependencies = newest(name, |_| true).dependencies.iter();
+    let dependency = dependencies.find(|dependency| dependency.name.as_str() == needed);
+    dependency.expect("it is a dependency").version.to_string()
+}
+
 fn newest(name: &str, condition: impl Fn(&Package) -> bool) -> &'static Package {
     let named = LOCKED.iter().filter(|package| package.name.as_str() == name && condition(package));
     named.max_by_key(|package| &package.version).expect("it is a dependency")

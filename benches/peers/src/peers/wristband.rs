@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use tokio::{runtime, time};
-use tower::Layer;
-use tower_wristband::{
-    Lifetime, MemoryStore, Session, SessionLayer, Sweeper, UserId, testing::ManualClock,
-};
+use tower_wristband::{Lifetime, MemoryStore, SessionLayer, Sweeper, testing::ManualClock};
 
-use super::{Backlog, CleanUp, Peer, versions};
-use crate::{executor::Executor, fixture::Fixture, handlers::App};
+use super::{Backlog, CleanUp, InMemory, Peer, versions};
+use crate::{executor::Executor, fixture::Fixture};
 
 pub(crate) struct Wristband {
     layer: SessionLayer,
@@ -18,47 +15,16 @@ pub(crate) struct Wristband {
 impl Peer for Wristband {
     const NAME: &'static str = "tower-wristband";
 
-    type Session = Session;
-    type User = UserId;
-
     fn version() -> String {
         versions::of("tower-wristband")
     }
 
+    use_of_wristband!();
+}
+
+impl InMemory for Wristband {
     async fn new() -> Self {
         Self { layer: SessionLayer::new(MemoryStore::new()) }
-    }
-
-    fn mount<S: App>(&self, inner: S) -> impl App + use<S> {
-        self.layer.optional().layer(inner)
-    }
-
-    fn mount_for_members<S: App>(&self, inner: S) -> impl App + use<S> {
-        self.layer.layer(inner)
-    }
-
-    async fn user(session: &Session) -> Option<UserId> {
-        session.user_id()
-    }
-
-    async fn log_in(session: &Session, user: &str) {
-        session.log_in(user).expect("a user id, before the head");
-    }
-
-    async fn log_out(session: &Session) {
-        session.log_out().await.expect("the store answers");
-    }
-
-    async fn rotate(session: &Session) {
-        session.rotate().expect("before the head");
-    }
-
-    async fn write(session: &Session, value: u64) {
-        session.insert("key", &value).expect("a number");
-    }
-
-    async fn written(session: &Session) -> Option<u64> {
-        session.get("key").expect("a number")
     }
 
     /// The clock is moved, and a sweeper does the rest.
@@ -85,3 +51,47 @@ impl Peer for Wristband {
         Ok(Backlog { peer, living, clean_up: CleanUp::Background(Box::new(clean_up)) })
     }
 }
+
+/// The part of a [`Peer`] that is the same for all stores of this crate.
+macro_rules! use_of_wristband {
+    () => {
+        type Session = tower_wristband::Session;
+        type User = tower_wristband::UserId;
+
+        fn mount<S: crate::handlers::App>(&self, inner: S) -> impl crate::handlers::App + use<S> {
+            tower::Layer::layer(&self.layer.optional(), inner)
+        }
+
+        fn mount_for_members<S: crate::handlers::App>(
+            &self,
+            inner: S,
+        ) -> impl crate::handlers::App + use<S> {
+            tower::Layer::layer(&self.layer, inner)
+        }
+
+        async fn user(session: &Self::Session) -> Option<Self::User> {
+            session.user_id()
+        }
+
+        async fn log_in(session: &Self::Session, user: &str) {
+            session.log_in(user).expect("a user id, before the head");
+        }
+
+        async fn log_out(session: &Self::Session) {
+            session.log_out().await.expect("the store answers");
+        }
+
+        async fn rotate(session: &Self::Session) {
+            session.rotate().expect("before the head");
+        }
+
+        async fn write(session: &Self::Session, value: u64) {
+            session.insert("key", &value).expect("a number");
+        }
+
+        async fn written(session: &Self::Session) -> Option<u64> {
+            session.get("key").expect("a number")
+        }
+    };
+}
+pub(super) use use_of_wristband;
