@@ -11,8 +11,10 @@ use super::{
     rows,
 };
 
-/// The part of the width that is kept free for the numbers beside the bars.
+/// The part of the width that is kept free for what is written beside the bars: so much, and so
+/// much more for each letter behind the number.
 const NUMBERS: f64 = 0.2;
+const LETTER: f64 = 0.032;
 
 pub(super) fn panel(title: &str, rows: &[Row<'_>], width: f64, with_names: bool) -> Panel {
     let values = || rows.iter().filter_map(|row| row.value.ok());
@@ -29,14 +31,16 @@ pub(super) fn panel(title: &str, rows: &[Row<'_>], width: f64, with_names: bool)
         plot = plot.with_asymmetric_error(whiskers).with_error_cap_width(0.4);
     }
 
+    let letters = rows.iter().map(|row| row.beside.chars().count()).max().unwrap_or(0);
+    let free = NUMBERS + LETTER * letters as f64;
     let layout = Layout::new((least, most), (0.0, 1.0))
         .with_title(title)
         .with_x_axis_min(least)
-        .with_x_axis_max(most / (1.0 - NUMBERS));
+        .with_x_axis_max(most / (1.0 - free));
     let mut panel = rows::panel(rows, vec![Plot::Bar(plot)], layout, width, with_names);
     for (row, y) in rows.iter().zip(rows::positions(rows)) {
         let (x, text) = match row.value {
-            Ok(value) => (value.max.max(0.0), number(value.median)),
+            Ok(value) => (value.max.max(0.0), number(value.median) + &row.beside),
             Err(reason) => (0.0, reason.to_owned()),
         };
         panel.label(x, y, text);

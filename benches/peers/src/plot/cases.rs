@@ -14,7 +14,7 @@ const COLUMNS: usize = 3;
 
 pub(super) fn chart(results: &Results<'_>) -> Option<Page> {
     let mut cases: Vec<&str> = Vec::new();
-    for measurement in results.measurements {
+    for measurement in &results.measurements {
         let case = measurement.case.as_str();
         if !OTHERS.contains(&case) && !cases.contains(&case) {
             cases.push(case);

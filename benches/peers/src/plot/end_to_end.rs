@@ -3,11 +3,9 @@
 use super::{
     bars,
     page::{Page, SPREAD, columns},
-    results::{Results, Row, Value, grouped},
+    results::{GREY, Results, Row, Value, grouped},
 };
 use crate::{measurement::Measurement, peers::BARE};
-
-const GREY: &str = "#8c959f";
 
 pub(super) fn chart(results: &Results<'_>) -> Option<Page> {
     let measurements: Vec<_> = results.of_case("end_to_end").collect();
@@ -17,7 +15,7 @@ pub(super) fn chart(results: &Results<'_>) -> Option<Page> {
         // Only some of the crates take part.
         rows.retain(|row| measurements.iter().any(|measurement| measurement.peer == row.name));
         let value = value(bare).ok_or("not measured");
-        rows.insert(0, Row { name: BARE, color: GREY, value });
+        rows.insert(0, Row { name: BARE, color: GREY, value, beside: String::new() });
         rows
     };
     let panels = [

@@ -2,6 +2,7 @@
 
 mod bars;
 mod cases;
+mod databases;
 mod end_to_end;
 mod growth;
 mod overhead;
@@ -20,6 +21,7 @@ use crate::{measurement::Measurement, run::Run};
 /// A chart, unless nothing that it shows was measured.
 type Chart = fn(&Results<'_>) -> Option<Page>;
 
+/// Of what is in memory.
 const CHARTS: [(&str, Chart); 5] = [
     ("overhead.svg", overhead::chart),
     ("growth.svg", growth::chart),
@@ -28,17 +30,24 @@ const CHARTS: [(&str, Chart); 5] = [
     ("cases.svg", cases::chart),
 ];
 
+const DATABASE_CHARTS: [(&str, Chart); 1] = [("databases.svg", databases::chart)];
+
 /// Draws all charts into a directory. What they show comes from these runs.
 pub(crate) fn draw(directory: &Path, measurements: &[Measurement], runs: &[Run]) -> Result<()> {
     fs::create_dir_all(directory)
         .with_context(|| format!("can't create {}", directory.display()))?;
-    let results = Results::new(measurements);
-    for (name, chart) in CHARTS {
-        let path = directory.join(name);
-        match chart(&results) {
-            Some(page) => fs::write(&path, page.svg(&results, runs))
-                .with_context(|| format!("can't write {}", path.display()))?,
-            None => eprintln!("{name} is not drawn: nothing that it shows was measured"),
+    let (in_databases, others) =
+        measurements.iter().partition(|measurement| measurement.in_flight.is_some());
+    let drawn =
+        [(&CHARTS[..], Results::new(others)), (&DATABASE_CHARTS, Results::new(in_databases))];
+    for (charts, results) in drawn {
+        for (name, chart) in charts {
+            let path = directory.join(name);
+            match chart(&results) {
+                Some(page) => fs::write(&path, page.svg(&results, runs))
+                    .with_context(|| format!("can't write {}", path.display()))?,
+                None => eprintln!("{name} is not drawn: nothing that it shows was measured"),
+            }
         }
     }
     Ok(())

@@ -34,6 +34,9 @@ const FONT: &str = "DejaVu Sans, Verdana, Arial, sans-serif";
 const BLACK: &str = "#1f2328";
 const GREY: &str = "#59636e";
 
+/// How many letters of a note fit into a line.
+const LETTERS: usize = 140;
+
 /// Where the panels begin.
 const TOP: f64 = 44.0;
 const LINE: f64 = 17.0;
@@ -43,6 +46,7 @@ pub(super) const SPREAD: &str = "Medians of the rounds; whiskers from the least 
 
 pub(super) struct Page {
     title: String,
+    headings: Vec<(String, f64)>,
     panels: Vec<(Panel, f64, f64)>,
     notes: Vec<String>,
 }
@@ -77,7 +81,12 @@ impl Panel {
 
 impl Page {
     pub(super) fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), panels: Vec::new(), notes: Vec::new() }
+        Self { title: title.into(), headings: Vec::new(), panels: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Writes above the panels, from there on.
+    pub(super) fn head(&mut self, heading: String, x: f64) {
+        self.headings.push((heading, x));
     }
 
     /// Puts a panel's upper left corner there, below the title.
@@ -106,16 +115,23 @@ impl Page {
 
     pub(super) fn svg(self, results: &Results<'_>, runs: &[Run]) -> String {
         let mut lines = self.notes;
-        let versions = results.peers.iter().map(|peer| format!("{} {}", peer.name, peer.version));
-        lines.push(versions.collect::<Vec<_>>().join(" · "));
+        let versions: Vec<_> =
+            results.peers.iter().map(|peer| format!("{} {}", peer.name, peer.version)).collect();
+        lines.extend(wrapped(&versions, " · "));
         lines.extend(runs.iter().map(Run::to_string));
-        lines.extend(runs.iter().map(|run| run.command.clone()));
+        for run in runs {
+            let words: Vec<_> = run.command.split(' ').map(str::to_owned).collect();
+            lines.extend(wrapped(&words, " "));
+        }
 
         let bottoms = self.panels.iter().map(|(panel, _, y)| y + panel.scene.height);
         let bottom = bottoms.fold(TOP, f64::max) + LINE;
         let mut sheet = Scene::new(WIDTH, bottom + LINE * lines.len() as f64);
         sheet.font_family = Some(FONT.to_owned());
         sheet.add(text_at(16.0, 28.0, self.title, 18, BLACK));
+        for (heading, x) in self.headings {
+            sheet.add(text_at(x, TOP + LINE / 2.0, heading, 13, GREY));
+        }
         for (panel, x, y) in self.panels {
             sheet.defs.extend(panel.scene.defs);
             sheet.add(Primitive::GroupStart {
@@ -133,6 +149,21 @@ impl Page {
         let size = format!(r#"<svg viewBox="0 0 {} {}""#, sheet.width, sheet.height);
         SvgBackend::new().render_scene(&sheet).replacen("<svg", &size, 1)
     }
+}
+
+/// Puts the parts into lines that are no longer than the page is wide.
+fn wrapped(parts: &[String], separator: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + part.chars().count() < LETTERS => {
+                line.push_str(separator);
+                line.push_str(part);
+            }
+            _ => lines.push(part.clone()),
+        }
+    }
+    lines
 }
 
 /// On a logarithmic axis, only powers of ten have a number.

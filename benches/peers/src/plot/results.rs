@@ -5,7 +5,11 @@ use kuva::plot::MarkerShape;
 use crate::{measurement::Measurement, peers::BARE};
 
 /// Those of Okabe and Ito that stand out on white: colour-blind readers can tell them apart.
-const COLORS: [&str; 6] = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
+pub(super) const COLORS: [&str; 6] =
+    ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
+
+/// That of what is no crate.
+pub(super) const GREY: &str = "#8c959f";
 
 const MARKERS: [MarkerShape; 6] = [
     MarkerShape::Circle,
@@ -26,17 +30,17 @@ pub(super) struct Peer<'a> {
 }
 
 pub(super) struct Results<'a> {
-    pub(super) measurements: &'a [Measurement],
+    pub(super) measurements: Vec<&'a Measurement>,
     /// In the order in which they were first measured.
     pub(super) peers: Vec<Peer<'a>>,
 }
 
 impl<'a> Results<'a> {
-    pub(super) fn new(measurements: &'a [Measurement]) -> Self {
+    pub(super) fn new(measurements: Vec<&'a Measurement>) -> Self {
         let mut looks = COLORS.into_iter().zip(MARKERS).cycle();
         let mut peers: Vec<Peer<'a>> = Vec::new();
         // What has no version is not a crate.
-        for Measurement { peer: name, version, .. } in measurements {
+        for Measurement { peer: name, version, .. } in &measurements {
             if name != BARE && !version.is_empty() && peers.iter().all(|peer| peer.name != name) {
                 let (color, marker) = looks.next().expect("it is endless");
                 peers.push(Peer { name, version, color, marker });
@@ -58,13 +62,14 @@ impl<'a> Results<'a> {
                 Some(measurement) => value(measurement).ok_or("not measured"),
                 None => Err("not measured"),
             };
-            Row { name: peer.name, color: peer.color, value }
+            Row { name: peer.name, color: peer.color, value, beside: String::new() }
         };
         self.peers.iter().map(row).collect()
     }
 
     pub(super) fn of_case(&self, case: &str) -> impl Iterator<Item = &'a Measurement> {
-        self.measurements.iter().filter(move |measurement| measurement.case == case)
+        let measurements = self.measurements.iter().copied();
+        measurements.filter(move |measurement| measurement.case == case)
     }
 }
 
@@ -74,6 +79,8 @@ pub(super) struct Row<'a> {
     pub(super) color: &'static str,
     /// Or why there is none.
     pub(super) value: Result<Value, &'static str>,
+    /// What is written behind the value.
+    pub(super) beside: String,
 }
 
 /// A median and the range that it comes from.
@@ -90,6 +97,18 @@ impl Value {
         let min = measurement.overhead_ns_min.unwrap_or(median);
         let max = measurement.overhead_ns_max.unwrap_or(median);
         Some(Self { median, min, max })
+    }
+
+    pub(super) fn time(measurement: &Measurement) -> Option<Self> {
+        let median = measurement.ns?;
+        let min = measurement.ns_min.unwrap_or(median);
+        let max = measurement.ns_max.unwrap_or(median);
+        Some(Self { median, min, max })
+    }
+
+    /// In another unit, of so many of which there are in this one.
+    pub(super) fn over(self, unit: f64) -> Self {
+        Self { median: self.median / unit, min: self.min / unit, max: self.max / unit }
     }
 
     /// How far the range goes below and above.

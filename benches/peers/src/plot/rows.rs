@@ -12,7 +12,7 @@ const ROW: f64 = 26.0;
 const TICKS: f64 = 34.0;
 
 /// Half of the number at the end of an axis fits in.
-const MARGIN: f64 = 20.0;
+pub(super) const MARGIN: f64 = 20.0;
 
 /// The height of a panel with so many rows.
 pub(super) fn height(rows: usize) -> f64 {
