@@ -28,7 +28,6 @@ use crate::{
 /// A commit under way. Dropping it leaves each of its store calls done or not done; what it was to
 /// store is not tried again.
 pub(crate) struct Commit {
-    turn: Turn,
     plan: Plan,
     wanted: Pending,
     base: Option<(SessionKey, Record)>,
@@ -38,6 +37,8 @@ pub(crate) struct Commit {
     call: Option<Call>,
     error: Option<SessionError>,
     finished: bool,
+    // Last, so that it is given back when a store call that is cancelled is over.
+    turn: Turn,
 }
 
 /// What a commit came to.

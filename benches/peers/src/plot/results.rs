@@ -2,7 +2,7 @@
 
 use kuva::plot::MarkerShape;
 
-use crate::{measurement::Measurement, peers::BARE};
+use crate::{end_to_end::TWO_HEADERS, measurement::Measurement, peers::BARE};
 
 /// Those of Okabe and Ito that stand out on white: colour-blind readers can tell them apart.
 const COLORS: [&str; 6] = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"];
@@ -37,7 +37,10 @@ impl<'a> Results<'a> {
         let mut peers: Vec<Peer<'a>> = Vec::new();
         // What has no version is not a crate.
         for Measurement { peer: name, version, .. } in measurements {
-            if name != BARE && !version.is_empty() && peers.iter().all(|peer| peer.name != name) {
+            if ![BARE, TWO_HEADERS].contains(&name.as_str())
+                && !version.is_empty()
+                && peers.iter().all(|peer| peer.name != name)
+            {
                 let (color, marker) = looks.next().expect("it is endless");
                 peers.push(Peer { name, version, color, marker });
             }
