@@ -40,6 +40,8 @@ pub enum ConfigErrorKind {
     LoginAddress,
     /// The name of a store's table or schema is not a plain one.
     TableName,
+    /// What the keys of a store are to begin with is not plain, or too long.
+    KeyPrefix,
 }
 
 impl ConfigError {

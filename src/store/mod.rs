@@ -61,10 +61,14 @@
 
 mod future;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod sql;
 mod sweeper;
 
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
 #[cfg(feature = "mysql")]

@@ -33,6 +33,7 @@ mod readiness;
 mod record_parts;
 mod recording_store;
 mod redirects;
+mod redis;
 mod refusals;
 mod resurrection;
 mod rotation;
