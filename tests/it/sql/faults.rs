@@ -253,31 +253,38 @@ async fn is_unavailable(store: &Store, known: &Known) {
     assert_eq!(kinds, [StoreErrorKind::Unavailable; 5]);
 }
 
-/// Another transaction locks the older of two sessions, then the newer, which the store has locked.
-/// The store's statement is the one that the server ends to resolve it, and is sent again.
+/// Another transaction locks one of two sessions, then the other, which the store has locked. The
+/// store's statement is the one that the server ends to resolve it, and is sent again.
+///
+/// The store begins with the newest.
 macro_rules! deadlock {
     ($bed:ident, $other:ident) => {{
         let (store, alice) = ($bed.node().await, user());
+        let later = now() + Duration::from_secs(1);
         let older = Known::created(&store, Some(&alice), now()).await;
-        let newer = Known::created(&store, Some(&alice), now() + Duration::from_secs(1)).await;
+        let newer = Known::created(&store, Some(&alice), later).await;
         let lock = |known: &Known| {
             let (table, key) = (&$bed.table, $bed.bytes(known.key.as_bytes()));
             let sql = format!("UPDATE {table} SET version = 1 WHERE session_key = {key}");
             sqlx::raw_sql(AssertSqlSafe(sql))
         };
+        let deadlocks = $bed.number(DEADLOCKS).await;
         lock(&older).execute(&mut *$other).await.unwrap();
         let destroyed =
-            tokio::spawn(async move { store.destroy_user(alice, None, 0, now()).await.unwrap() });
+            tokio::spawn(async move { store.destroy_user(alice, None, 0, later).await.unwrap() });
         until("the store waits for the lock", async || $bed.number(WAITING).await > 0).await;
         // Were it this one that is ended, this would be the error.
         lock(&newer).execute(&mut *$other).await.unwrap();
         $other.commit().await.unwrap();
         assert_eq!(destroyed.await.unwrap(), 2);
+        until("there was one", async || $bed.number(DEADLOCKS).await > deadlocks).await;
     }};
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadlock_on_postgres_is_tried_again() {
+    const DEADLOCKS: &str =
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     const WAITING: &str = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
         WHERE NOT granted AND query LIKE 'DELETE FROM \"{table}\"%'";
     let pool = PgPool::connect(&server("WRISTBAND_POSTGRES")).await.unwrap();
@@ -292,7 +299,10 @@ async fn a_deadlock_on_postgres_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadlock_on_mysql_is_tried_again() {
-    const WAITING: &str = "SELECT COUNT(*) FROM information_schema.INNODB_TRX \
+    const DEADLOCKS: &str = "SELECT CAST(VARIABLE_VALUE AS SIGNED) \
+        FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Innodb_deadlocks'";
+    // What it shows is renewed when nobody has looked for a tenth of a second.
+    const WAITING: &str = "SELECT COUNT(*) + SLEEP(0.2) FROM information_schema.INNODB_TRX \
         WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE 'DELETE `{table}`%'";
     let bed = Bed::mysql().await;
     let Pool::MySql(pool) = &bed.pool else { unreachable!() };
