@@ -17,6 +17,7 @@ mod cookie_properties;
 mod cookies;
 mod cors;
 mod costs;
+mod demo;
 mod events;
 mod extractors;
 mod faulty_store;
