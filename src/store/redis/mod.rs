@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod format;
 mod join;
+mod logins;
 mod reply;
 mod script;
 mod sessions;
@@ -65,8 +66,8 @@ const LONGEST_PREFIX: usize = 64;
 ///   `min-replicas-to-write` a master that has lost its replicas refuses writes
 ///   ([`Unavailable`](crate::StoreErrorKind::Unavailable)) after `min-replicas-max-lag`, which
 ///   bounds what a failover can lose.
-/// * A user of an access list needs `+@hash +@sortedset +@scripting +@connection +exists +type +del
-///   +pexpire +pttl +time +info`, in a Cluster also `+cluster`, on the keys that begin with the
+/// * A user of an access list needs `+@hash +@sortedset +@scripting +exists +type +del +pexpire
+///   +pttl +time +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the
 ///   prefix.
 ///
 /// # Time limits
