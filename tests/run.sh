@@ -9,3 +9,13 @@ cd "$(dirname "$0")/.."
 # library's own unit tests with them.
 cargo test --locked --all-features --all-targets "$@"
 cargo test --locked --all-features --doc
+
+# That was the layer on the memory store. This is the layer on each of the others.
+layer=(
+    after_head cancellation clones commit_failures extractors handler_errors lifetimes login lost_updates
+    mounts password_change resurrection rotation scarcity session_model sessions_api several_layers story turns
+)
+for store in sqlite postgres mysql redis redis-cluster redis-sentinel; do
+    echo "== the layer on $store"
+    WRISTBAND_TEST_STORE=$store cargo test --locked --all-features --test it -- --quiet "${layer[@]/%/::}"
+done

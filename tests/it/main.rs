@@ -45,6 +45,7 @@ mod session_model;
 mod sessions_api;
 mod several_layers;
 mod sql;
+mod stores;
 mod story;
 mod structure;
 mod support;

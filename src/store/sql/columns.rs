@@ -23,8 +23,16 @@ pub(super) const FORMAT: i64 = 1;
 const LATEST_MILLIS: i64 = i64::MAX / 2;
 
 /// A moment as the databases keep it.
-pub(super) fn millis(moment: Timestamp) -> i64 {
+fn millis(moment: Timestamp) -> i64 {
     i64::try_from(moment.as_unix_millis()).unwrap_or(i64::MAX).min(LATEST_MILLIS)
+}
+
+pub(super) fn key_value(key: &SessionKey) -> (&'static str, Value<'_>) {
+    ("key", Value::Bytes(Some(key.as_bytes())))
+}
+
+pub(super) fn now_value(now: Timestamp) -> (&'static str, Value<'static>) {
+    ("now", Value::Integer(Some(millis(now))))
 }
 
 fn seconds(duration: Duration) -> i64 {
@@ -82,7 +90,7 @@ impl<'a> NewRow<'a> {
         } = &self.parts;
         let moment = |moment: Timestamp| Value::Integer(Some(millis(moment)));
         let mut values = vec![
-            ("key", Value::Bytes(Some(key.as_bytes()))),
+            key_value(key),
             ("version", Value::Integer(Some(version.cast_signed()))),
             ("proof", Value::Bytes(Some(proof.as_bytes()))),
             ("rotated_at", Value::Integer(rotated_at.map(millis))),
@@ -94,7 +102,7 @@ impl<'a> NewRow<'a> {
             ("last_seen_at", moment(*last_seen_at)),
             ("absolute_deadline", moment(self.absolute_deadline)),
             ("expires_at", moment(self.expires_at)),
-            ("data", Value::Json(Some(&self.data))),
+            ("data", Value::Json(&self.data)),
         ];
         values.extend(lifetime_values(Some(*lifetime)));
         values
@@ -104,33 +112,28 @@ impl<'a> NewRow<'a> {
 /// The parameters of a delta.
 pub(super) struct Delta<'a> {
     parts: ChangeParts<'a>,
-    /// The new data if all fields are removed before, otherwise a merge patch.
-    data: Option<String>,
+    /// A merge patch of the fields.
+    data: String,
 }
 
 impl<'a> Delta<'a> {
     pub(super) fn new(change: &'a Change) -> Result<Self, StoreError> {
         let parts = change.parts();
-        let fields = parts.fields.clone();
-        let data = if parts.clears_fields {
-            Some(data(fields.filter(|(_, json)| json.is_some()))?)
-        } else if fields.len() > 0 {
-            Some(data(fields)?)
-        } else {
-            None
-        };
+        let data = data(parts.fields.clone())?;
         Ok(Self { parts, data })
     }
 
     pub(super) fn values(&self, now: Timestamp) -> Vec<(&'static str, Value<'_>)> {
-        let ChangeParts { version, user, label, lifetime, clears_fields, fields: _ } = &self.parts;
+        let ChangeParts { version, user, label, lifetime, clears_fields, fields } = &self.parts;
+        let writes = *clears_fields || fields.len() > 0;
         let mut values = vec![
-            ("now", Value::Integer(Some(millis(now)))),
+            now_value(now),
             ("version", Value::Integer(Some(version.cast_signed()))),
             ("user", Value::Bytes(user.map(|user| user.as_str().as_bytes()))),
             ("label", Value::Bytes(label.map(str::as_bytes))),
+            ("writes", Value::Integer(Some(writes.into()))),
             ("clears", Value::Integer(Some((*clears_fields).into()))),
-            ("data", Value::Json(self.data.as_deref())),
+            ("data", Value::Json(&self.data)),
         ];
         values.extend(lifetime_values(*lifetime));
         values

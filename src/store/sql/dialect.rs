@@ -35,8 +35,9 @@ pub(super) struct Syntax {
     pub(super) data: &'static str,
     /// The parameter `:data`, a JSON object, as a value of that column.
     pub(super) new_data: &'static str,
-    /// The column `data` after the merge patch `:data`: members are replaced as a whole, and those
-    /// that are null are removed. All members of the column are strings.
+    /// The column `data`, emptied before if `:clears` is 1, after the merge patch `:data`: members
+    /// are replaced as a whole, and those that are null are removed. All members of the column are
+    /// strings. The patch is named once, as it may be long.
     pub(super) merged_data: &'static str,
     /// Behind a `SELECT`: the rows stay as they are until the statement ends.
     pub(super) lock: &'static str,

@@ -35,7 +35,11 @@ impl Dialect for MySql {
         // As bytes, whatever the character set of the connection is.
         data: "CAST(data AS BINARY)",
         new_data: "CONVERT(:data USING utf8mb4)",
-        merged_data: "JSON_MERGE_PATCH(data, CONVERT(:data USING utf8mb4))",
+        // MariaDB 10.11 leaves a member as it is if the patch removes the one before it, and that was
+        // the first: so the first is one that no patch names, since no field has an empty name.
+        merged_data: "JSON_REMOVE(JSON_MERGE_PATCH(JSON_OBJECT('', ''), \
+                      CASE WHEN :clears = 1 THEN '{}' ELSE data END, \
+                      CONVERT(:data USING utf8mb4)), '$.\"\"')",
         lock: " FOR UPDATE",
         lock_free: " FOR UPDATE SKIP LOCKED",
         // The keys first: what `IN` asks would be asked for each row of the table.
@@ -47,7 +51,7 @@ impl Dialect for MySql {
         match value {
             Value::Integer(integer) => arguments.add(integer),
             Value::Bytes(bytes) => arguments.add(bytes),
-            Value::Json(json) => arguments.add(json.map(str::as_bytes)),
+            Value::Json(json) => arguments.add(json.as_bytes()),
         }
     }
 
@@ -139,7 +143,7 @@ impl MySqlStore {
     ///
     /// # Errors
     ///
-    /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
+    /// [`ConfigErrorKind::StoreName`](crate::ConfigErrorKind::StoreName) if it is no name of 1 to
     /// 48 ASCII letters, digits and underscores.
     pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
         let name = Name::new(name)?;

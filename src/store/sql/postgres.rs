@@ -35,7 +35,8 @@ impl Dialect for Postgres {
         data: "CAST(data AS text)",
         new_data: "CAST(:data AS jsonb)",
         // Null members of the patch replace what is there, and are removed then.
-        merged_data: "jsonb_strip_nulls(data || CAST(:data AS jsonb))",
+        merged_data: "jsonb_strip_nulls(CASE WHEN :clears = 1 THEN CAST('{}' AS jsonb) \
+                      ELSE data END || CAST(:data AS jsonb))",
         lock: " FOR UPDATE",
         lock_free: " FOR UPDATE SKIP LOCKED",
         // An array is computed once; what `IN` asks may be asked again for each row.
@@ -126,7 +127,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
+    /// [`ConfigErrorKind::StoreName`](crate::ConfigErrorKind::StoreName) if it is no name of 1 to
     /// 48 ASCII letters, digits and underscores. Upper case stays upper case.
     pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
         let name = Name::new(name)?;

@@ -40,7 +40,7 @@ impl Dialect for Sqlite {
         least: "MIN",
         data: "data",
         new_data: ":data",
-        merged_data: "json_patch(data, :data)",
+        merged_data: "json_patch(CASE WHEN :clears = 1 THEN '{}' ELSE data END, :data)",
         lock: "",
         lock_free: "",
         delete: "DELETE FROM {table} WHERE session_key IN ({chosen})",
@@ -151,7 +151,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
+    /// [`ConfigErrorKind::StoreName`](crate::ConfigErrorKind::StoreName) if it is no name of 1 to
     /// 48 ASCII letters, digits and underscores.
     pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
         let name = Name::new(name)?;

@@ -23,7 +23,7 @@ pub(super) enum Value<'a> {
     Integer(Option<i64>),
     Bytes(Option<&'a [u8]>),
     /// The text of JSON.
-    Json(Option<&'a str>),
+    Json(&'a str),
 }
 
 /// The parameters of a statement by name.

@@ -32,7 +32,7 @@ pub(super) struct Statements {
     pub(super) rotate: Statement,
     pub(super) touch: Statement,
     pub(super) destroy_living: Statement,
-    pub(super) destroy: Statement,
+    pub(super) destroy_expired: Statement,
     pub(super) list: Statement,
     pub(super) enforce_cap: Statement,
     pub(super) destroy_expired_of_user: Statement,
@@ -86,8 +86,8 @@ impl Statements {
                 "DELETE FROM {table} WHERE session_key = :key AND expires_at > :now \
                  AND (:owner IS NULL OR user_id = :owner)"
             )),
-            destroy: statement(format!(
-                "DELETE FROM {table} WHERE session_key = :key \
+            destroy_expired: statement(format!(
+                "DELETE FROM {table} WHERE session_key = :key AND expires_at <= :now \
                  AND (:owner IS NULL OR user_id = :owner)"
             )),
             list: statement(format!(
@@ -136,7 +136,7 @@ impl Statements {
 
 /// The assignments of a delta.
 fn delta(syntax: &Syntax) -> String {
-    let Syntax { greatest, least, new_data, merged_data, .. } = syntax;
+    let Syntax { greatest, least, merged_data, .. } = syntax;
     let deadline = format!("{STARTED_AT} + 1000 * {ABSOLUTE}");
     // Never past the absolute deadline, which a new lifetime may have brought nearer.
     let seen = format!("{greatest}(last_seen_at, {least}(:now, {deadline}))");
@@ -144,8 +144,7 @@ fn delta(syntax: &Syntax) -> String {
         "version = :version, user_id = COALESCE(:user, user_id), \
          logins = logins + CASE WHEN :user IS NULL THEN 0 ELSE 1 END, \
          label = COALESCE(:label, label), \
-         data = CASE WHEN :clears = 1 THEN {new_data} WHEN :data IS NULL THEN data \
-         ELSE {merged_data} END, \
+         data = CASE WHEN :writes = 0 THEN data ELSE {merged_data} END, \
          authenticated_at = CASE WHEN :user IS NULL THEN authenticated_at ELSE :now END, \
          last_seen_at = {seen}, absolute_deadline = {deadline}, \
          expires_at = {least}({deadline}, {seen} + 1000 * {IDLE}), \

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::{
     check,
-    columns::{self, Columns, Delta, NewRow, millis},
+    columns::{self, Columns, Delta, NewRow, key_value, now_value},
     dialect::Dialect,
     error::Retries,
     statement::{Statement, Value, Values},
@@ -174,12 +174,16 @@ where
     ) -> Result<bool, StoreError> {
         let owner = ("owner", Value::Bytes(owner.map(|owner| owner.as_str().as_bytes())));
         let values = [key_value(&key), now_value(now), owner];
-        if self.execute(&self.statements.destroy_living, &values).await? > 0 {
+        let statements = &self.statements;
+        if self.execute(&statements.destroy_living, &values).await? > 0 {
             return Ok(true);
         }
         // A node whose clock is behind may still take it for alive.
-        self.execute(&self.statements.destroy, &values).await?;
-        Ok(false)
+        if self.execute(&statements.destroy_expired, &values).await? > 0 {
+            return Ok(false);
+        }
+        // And may have prolonged it in between.
+        Ok(self.execute(&statements.destroy_living, &values).await? > 0)
     }
 
     pub(super) async fn list(
@@ -284,8 +288,14 @@ where
     /// Writes nothing, in the way of each statement that does.
     pub(super) async fn check_writable(&self) -> Result<(), StoreError> {
         let statements = &self.statements;
-        for statement in [&statements.probe_insert, &statements.probe_update, &statements.destroy] {
-            let nobody = [("key", Value::Bytes(Some(&[]))), ("owner", Value::Bytes(None))];
+        for statement in
+            [&statements.probe_insert, &statements.probe_update, &statements.destroy_expired]
+        {
+            let nobody = [
+                ("key", Value::Bytes(Some(&[]))),
+                ("owner", Value::Bytes(None)),
+                ("now", Value::Integer(Some(0))),
+            ];
             self.execute(statement, &nobody)
                 .await
                 .map_err(|error| check::not_writable(&self.table, &error))?;
@@ -338,16 +348,8 @@ fn arguments<D: Dialect>(
         .map_err(|error| StoreError::with_source(StoreErrorKind::Other, error))
 }
 
-fn key_value(key: &SessionKey) -> (&'static str, Value<'_>) {
-    ("key", Value::Bytes(Some(key.as_bytes())))
-}
-
 fn user_value(user: &UserId) -> (&'static str, Value<'_>) {
     ("user", Value::Bytes(Some(user.as_str().as_bytes())))
-}
-
-fn now_value(now: Timestamp) -> (&'static str, Value<'static>) {
-    ("now", Value::Integer(Some(millis(now))))
 }
 
 fn count_value(count: usize) -> Value<'static> {

@@ -30,17 +30,17 @@ use tower_wristband::{
 use crate::servers::{Server, server};
 
 /// A store on the single server that all tests share.
-fn single() -> RedisStore {
+pub fn single() -> RedisStore {
     RedisStore::new(Client::open(server("WRISTBAND_REDIS")).unwrap())
 }
 
 /// A store on the Cluster that all tests share.
-fn cluster() -> RedisStore {
+pub fn cluster() -> RedisStore {
     on_cluster(server("WRISTBAND_REDIS_CLUSTER").split(','))
 }
 
 /// A store on the servers behind Sentinel that all tests share.
-fn sentinel() -> RedisStore {
+pub fn sentinel() -> RedisStore {
     on_sentinels(server("WRISTBAND_REDIS_SENTINEL").split(','))
 }
 
