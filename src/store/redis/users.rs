@@ -43,7 +43,8 @@ enum Found {
 }
 
 impl Seen {
-    /// The living session that this login has led to: another login on it since has an entry of its own.
+    /// The living session that this login has led to: another login on it since has an entry of its
+    /// own.
     pub(super) fn login(&self) -> Option<&Record> {
         match &self.found {
             Found::Living(record)

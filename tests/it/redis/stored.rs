@@ -199,12 +199,10 @@ async fn every_key_expires_and_none_before_its_session() {
 
     // Activity prolongs it; a node whose clock is behind, or ahead, takes nothing away.
     assert!(store.touch(known.key, 1, now + 4 * minute).await.unwrap());
-    let longer = ttl(&mut connection, session.clone()).await;
-    assert!(store.touch(known.key, 1, now + 4 * minute + minute / 2).await.unwrap());
     let delta = Change::new(version()).with_field("a", &1).unwrap();
     store.update(known.key, delta, 1, None, now + 8 * minute).await.unwrap();
     let rest = ttl(&mut connection, session.clone()).await;
-    assert!(rest <= longer && rest + minute > longer, "{rest:?} {longer:?}");
+    assert!(rest > 14 * minute && rest <= 15 * minute, "{rest:?}");
 
     // A longer lifetime reaches the index first.
     let delta = Change::new(version()).with_lifetime(long);
