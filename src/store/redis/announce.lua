@@ -1,6 +1,7 @@
 -- Writes a hint into the index of a user, before the record. KEYS[1] the index, ARGV[1] the node's time in
 -- milliseconds, ARGV[2] the session's key and its authentication time, ARGV[3] its absolute deadline, ARGV[4]
--- the cap or nothing. If there are others than the cap has room for, and not very many: answers all members.
+-- the cap or nothing. If there are others than the cap has room for: answers all members, or a star if they are
+-- very many.
 --
 -- A hint ends with P. Its score is the deadline, and only grows. Beside it there may be a mark of `settle.lua`.
 local index, now, deadline = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[3])
@@ -18,5 +19,6 @@ for _, stale in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', before, 'LIMIT
 end
 
 local count = redis.call('ZCOUNT', index, '-inf', '(' .. FIRST_MARK)
-if ARGV[4] == '' or count - 1 < tonumber(ARGV[4]) or count > MANY then return '' end
+if ARGV[4] == '' or count - 1 < tonumber(ARGV[4]) then return '' end
+if count > MANY then return '*' end
 return table.concat(redis.call('ZRANGE', index, 0, -1))

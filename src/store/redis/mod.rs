@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod format;
 mod join;
+mod logins;
 mod reply;
 mod script;
 mod sessions;
@@ -65,8 +66,8 @@ const LONGEST_PREFIX: usize = 64;
 ///   `min-replicas-to-write` a master that has lost its replicas refuses writes
 ///   ([`Unavailable`](crate::StoreErrorKind::Unavailable)) after `min-replicas-max-lag`, which
 ///   bounds what a failover can lose.
-/// * A user of an access list needs `+@hash +@sortedset +@scripting +@connection +exists +type +del
-///   +pexpire +pttl +time +info`, in a Cluster also `+cluster`, on the keys that begin with the
+/// * A user of an access list needs `+@hash +@sortedset +@scripting +exists +type +del +pexpire
+///   +pttl +time +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the
 ///   prefix.
 ///
 /// # Time limits
@@ -121,7 +122,7 @@ impl RedisStore {
             && prefix.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
         if !is_valid {
             return Err(ConfigError::new(
-                ConfigErrorKind::KeyPrefix,
+                ConfigErrorKind::StoreName,
                 "a prefix has at most 64 visible ASCII characters, and no braces",
             ));
         }

@@ -7,9 +7,10 @@ use super::{
     error::{store_error, unexpected},
     format::{self, Entry, HEAD},
     join::both,
+    logins::Index,
     reply,
     script::{CREATE, DESTROY, ROTATE, Script, TOUCH, UPDATE},
-    users::{Index, Seen},
+    users::Seen,
 };
 use crate::{
     clock::Timestamp,

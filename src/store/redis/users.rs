@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use redis::Value;
-
 use super::{
     RedisStore,
     error::{store_error, unexpected},
     format::{self, Entry, Member},
-    join::{all, both},
+    join::all,
     reply,
-    script::{ANNOUNCE, SETTLE},
 };
 use crate::{
     clock::Timestamp,
@@ -21,7 +18,7 @@ use crate::{
 };
 
 /// How many sessions are asked for, or ended, at a time.
-const BATCH: usize = 128;
+pub(super) const BATCH: usize = 128;
 
 /// How many members of an index the server is asked for at a time.
 const CHUNK: usize = 1000;
@@ -31,17 +28,9 @@ const CHUNK: usize = 1000;
 const MOST_CANDIDATES: usize = 4000;
 const SPARE_CANDIDATES: usize = 100;
 
-/// What the index has said when a login was announced.
-#[derive(Default)]
-pub(super) struct Index {
-    hints: Vec<Entry>,
-    /// Those that have settled.
-    marks: BTreeSet<Entry>,
-}
-
 /// What a hint has led to.
 pub(super) struct Seen {
-    entry: Entry,
+    pub(super) entry: Entry,
     found: Found,
 }
 
@@ -53,28 +42,10 @@ enum Found {
     Nothing,
 }
 
-impl Index {
-    fn read(members: &[u8]) -> Self {
-        let mut index = Self::default();
-        for member in Member::read_all(members) {
-            if member.is_mark {
-                index.marks.insert(member.entry);
-            } else {
-                index.hints.push(member.entry);
-            }
-        }
-        index
-    }
-
-    /// The hints of other sessions than this.
-    pub(super) fn others(&self, key: SessionKey) -> impl Iterator<Item = Entry> {
-        self.hints.iter().filter(move |entry| entry.key != key).copied()
-    }
-}
-
 impl Seen {
-    /// The living session that this login has led to: another login on it since has an entry of its own.
-    fn login(&self) -> Option<&Record> {
+    /// The living session that this login has led to: another login on it since has an entry of its
+    /// own.
+    pub(super) fn login(&self) -> Option<&Record> {
         match &self.found {
             Found::Living(record)
                 if self.entry == Entry::new(self.entry.key, record.started_at()) =>
@@ -87,18 +58,18 @@ impl Seen {
 }
 
 /// The newest sessions by authentication time, then key.
-struct Newest {
+pub(super) struct Newest {
     most: usize,
     kept: BTreeSet<(Timestamp, SessionKey)>,
 }
 
 impl Newest {
-    fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self { most, kept: BTreeSet::new() }
     }
 
     /// Takes a session in, and answers the one that is too many.
-    fn push(&mut self, record: &Record, key: SessionKey) -> Option<SessionKey> {
+    pub(super) fn push(&mut self, record: &Record, key: SessionKey) -> Option<SessionKey> {
         self.kept.insert((record.started_at(), key));
         if self.kept.len() <= self.most {
             return None;
@@ -108,25 +79,6 @@ impl Newest {
 }
 
 impl RedisStore {
-    /// Writes a hint into the index, before the record. Answers what is in it if the cap may
-    /// have no room for another session.
-    pub(super) async fn announce(
-        &self,
-        user: &UserId,
-        entry: Entry,
-        deadline: Timestamp,
-        cap: Option<usize>,
-        now: Timestamp,
-    ) -> Result<Index, StoreError> {
-        let now = now.as_unix_millis().to_string();
-        let deadline = deadline.as_unix_millis().to_string();
-        let cap = cap.map(|cap| cap.max(1).to_string()).unwrap_or_default();
-        let arguments = [now.as_bytes(), &entry.bytes(), deadline.as_bytes(), cap.as_bytes()];
-        let answer = ANNOUNCE.run(&self.link, &self.index(user), &arguments).await;
-        let answer = answer.map_err(store_error)?;
-        Ok(Index::read(reply::bytes(&answer).ok_or_else(unexpected)?))
-    }
-
     /// Removes members from the index: of sessions that the caller itself has ended.
     pub(super) async fn forget(
         &self,
@@ -139,69 +91,6 @@ impl RedisStore {
             command.arg(member);
         }
         self.link.send(&command).await.map(drop).map_err(store_error)
-    }
-
-    /// Ends the oldest of the user's sessions beyond the cap, but never the one just bound.
-    pub(super) async fn enforce(
-        &self,
-        login: Option<(UserId, Entry)>,
-        cap: Option<usize>,
-        index: &Index,
-        others: Vec<Seen>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let (Some((user, own)), Some(cap)) = (login, cap.map(|cap| cap.max(1))) else {
-            return Ok(());
-        };
-        let mut newest = Newest::new(cap - 1);
-        let (mut stored, mut too_many) = (Vec::new(), Vec::new());
-        for seen in &others {
-            match seen.login() {
-                Some(record) if index.marks.contains(&seen.entry) => {
-                    too_many.extend(newest.push(record, seen.entry.key));
-                }
-                Some(_) => stored.push(seen.entry),
-                None => {}
-            }
-        }
-        stored.push(own);
-        // Those can end already: whoever settles meanwhile is one more.
-        let ending = self.end(&user, too_many, &[], now);
-        let (settled, ended) = both(self.settle(&user, &stored, cap), ending).await;
-        ended?;
-        let rest: Vec<Entry> = Member::read_all(&settled?)
-            .map(|member| member.entry)
-            .filter(|entry| entry.key != own.key && !index.marks.contains(entry))
-            .collect();
-        for batch in rest.chunks(BATCH) {
-            let mut too_many = Vec::new();
-            for seen in self.look(&user, batch.iter().copied(), now).await? {
-                if let Some(record) = seen.login() {
-                    too_many.extend(newest.push(record, seen.entry.key));
-                }
-            }
-            self.end(&user, too_many, &[], now).await?;
-        }
-        Ok(())
-    }
-
-    /// Settles logins that were found to be stored, and the caller's behind them. Answers all that
-    /// have settled before, if they may be too many.
-    async fn settle(
-        &self,
-        user: &UserId,
-        entries: &[Entry],
-        cap: usize,
-    ) -> Result<Vec<u8>, StoreError> {
-        let cap = cap.to_string();
-        let entries: Vec<_> = entries.iter().map(|entry| entry.bytes()).collect();
-        let arguments: Vec<&[u8]> =
-            [cap.as_bytes()].into_iter().chain(entries.iter().map(|entry| &entry[..])).collect();
-        let answer = SETTLE.run(&self.link, &self.index(user), &arguments).await;
-        match answer.map_err(store_error)? {
-            Value::BulkString(settled) => Ok(settled),
-            _ => Err(unexpected()),
-        }
     }
 
     /// Looks at the records that hints lead to.
@@ -227,7 +116,7 @@ impl RedisStore {
 
     /// Ends sessions if they are the user's, and takes them out of the index, with the hints that led
     /// to them. Answers how many were alive.
-    async fn end(
+    pub(super) async fn end(
         &self,
         user: &UserId,
         keys: impl IntoIterator<Item = SessionKey>,
@@ -358,7 +247,7 @@ impl RedisStore {
 
     /// Some members of the index, and where to go on; zero at the beginning and at the end. A
     /// member that is there all the while is found, perhaps twice.
-    async fn scan(
+    pub(super) async fn scan(
         &self,
         user: &UserId,
         cursor: &[u8],

@@ -122,6 +122,10 @@ async fn a_write_whose_reply_is_lost_is_done_once() {
     let server = Server::redis(&[]).await;
     let proxy = Proxy::to(&server.address()).await;
     let (store, direct) = (at(&proxy.address()), on(&server));
+    // The server gets to know the scripts.
+    let known = Known::new(&change());
+    known.create(&direct).await;
+    direct.update(known.key, change(), 0, None, now()).await.unwrap();
     for fault in [Fault::LoseReply, Fault::CutReply] {
         let known = Known::new(&change().with_field("n", &0).unwrap());
         known.create(&store).await;

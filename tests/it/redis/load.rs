@@ -193,35 +193,37 @@ async fn live(store: &RedisStore, shared: &Shared, known: Known, story: &mut Sto
     let (key, mut last) = (known.key, known.record.proof());
     let limit = Duration::from_secs(2);
     macro_rules! tell {
-        ($state:expr, $call:expr, $done:pat) => {{
+        ($state:expr, $call:expr, $done:expr) => {{
             let state = $state;
             let answer = tokio::time::timeout(limit, $call).await;
             let answer = answer.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout)));
-            if !story.tell(shared, state, answer, |answer| matches!(answer, $done)) {
+            if !story.tell(shared, state, answer, $done) {
                 return;
             }
         }};
     }
-    tell!(Some((0, last)), store.create(key, known.record, None, now()), ());
+    tell!(Some((0, last)), store.create(key, known.record, None, now()), |()| true);
     for n in 1..=3 {
         let delta = numbered(n);
-        tell!(Some((n, last)), store.update(key, delta, 0, None, now()), Updated::Stored);
+        tell!(Some((n, last)), store.update(key, delta, 0, None, now()), |updated| {
+            matches!(updated, Updated::Stored)
+        });
     }
     let mut logins = 0;
     for n in 4..=5 {
         let (from, to) = (last, proof());
         let mut delta = numbered(n);
-        if n == 4 && number % 2 == 0 {
+        if n == 4 && number.is_multiple_of(2) {
             delta = delta.with_user(story.user.clone());
             logins = 1;
         }
         last = to;
         let rotation = store.rotate(key, from, to, delta, None, now());
-        tell!(Some((n, last)), rotation, Rotated::Stored);
+        tell!(Some((n, last)), rotation, |rotated| *rotated == Rotated::Stored);
     }
-    tell!(Some((5, last)), store.touch(key, logins, now()), true);
-    if number % 3 == 0 {
-        tell!(None, store.destroy(key, None, now()), true);
+    tell!(Some((5, last)), store.touch(key, logins, now()), |alive| *alive);
+    if number.is_multiple_of(3) {
+        tell!(None, store.destroy(key, None, now()), |was_alive| *was_alive);
         // Nothing brings it back.
         let late = store.update(key, numbered(9), logins, None, now());
         if let Ok(Ok(answer)) = tokio::time::timeout(limit, late).await

@@ -108,10 +108,10 @@ fn spellings(token: &[u8]) -> Vec<Vec<u8>> {
         hex.to_uppercase().into_bytes(),
         hex.into_bytes(),
         // The last 42 characters are made of the secret alone.
-        BASE64_URL_SAFE_NO_PAD.encode(token)[22..].as_bytes().to_vec(),
-        BASE64_STANDARD.encode(token)[22..].as_bytes().to_vec(),
-        BASE64_URL_SAFE_NO_PAD.encode(secret)[..42].as_bytes().to_vec(),
-        BASE64_STANDARD.encode(secret)[..42].as_bytes().to_vec(),
+        BASE64_URL_SAFE_NO_PAD.encode(token).as_bytes()[22..].to_vec(),
+        BASE64_STANDARD.encode(token).as_bytes()[22..].to_vec(),
+        BASE64_URL_SAFE_NO_PAD.encode(secret).as_bytes()[..42].to_vec(),
+        BASE64_STANDARD.encode(secret).as_bytes()[..42].to_vec(),
     ]
 }
 
@@ -199,12 +199,10 @@ async fn every_key_expires_and_none_before_its_session() {
 
     // Activity prolongs it; a node whose clock is behind, or ahead, takes nothing away.
     assert!(store.touch(known.key, 1, now + 4 * minute).await.unwrap());
-    let longer = ttl(&mut connection, session.clone()).await;
-    assert!(store.touch(known.key, 1, now + 4 * minute + minute / 2).await.unwrap());
     let delta = Change::new(version()).with_field("a", &1).unwrap();
     store.update(known.key, delta, 1, None, now + 8 * minute).await.unwrap();
     let rest = ttl(&mut connection, session.clone()).await;
-    assert!(rest <= longer && rest + minute > longer, "{rest:?} {longer:?}");
+    assert!(rest > 14 * minute && rest <= 15 * minute, "{rest:?}");
 
     // A longer lifetime reaches the index first.
     let delta = Change::new(version()).with_lifetime(long);

@@ -5,8 +5,11 @@ use tower_wristband::{
     store::{Record, Rotated, SessionStore, Updated},
 };
 
-use super::{Known, at, change, keys_of, now, on, proof, tap::Tap, user};
-use crate::servers::Server;
+use super::{Known, at, change, keys_of, now, on, on_cluster, proof, tap::Tap, user};
+use crate::{
+    proxy::{Fault, Proxy},
+    servers::{Cluster, Server, free_ports, until},
+};
 
 /// A store whose requests are heard, another one, and their server.
 struct World {
@@ -194,4 +197,60 @@ async fn a_create_by_another_call_is_a_collision_and_after_an_end_a_new_session(
     assert!(world.heard.destroy(known.key, None, now()).await.unwrap());
     known.create(&world.heard).await;
     assert!(known.load(&world.other).await.is_some());
+}
+
+/// How much is noted of the calls that have written to a session, on whatever node it is.
+fn calls(cluster: &Cluster, key: SessionKey) -> String {
+    let ask = |node: &Server| node.ask(&format!("HSTRLEN wristband:s:{key} w"));
+    cluster.nodes[..3].iter().map(ask).filter(|answer| !answer.starts_with("-MOVED")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_client_that_sends_again_by_itself_is_told_what_it_has_done() {
+    let (announced, own) = (free_ports(), free_ports());
+    let mut proxies = Vec::new();
+    for (port, own) in announced.into_iter().zip(own) {
+        proxies.push(Proxy::at(port, &format!("127.0.0.1:{own}")).await);
+    }
+    let cluster = Cluster::behind(announced, own).await;
+    let addresses: Vec<_> = proxies.iter().map(Proxy::address).collect();
+    let store = on_cluster(addresses.iter().map(String::as_str));
+    // The nodes get to know the scripts, whatever slots the sessions are in.
+    for _ in 0..50 {
+        let known = Known::new(&change());
+        known.create(&store).await;
+        store.update(known.key, change(), 0, None, now()).await.unwrap();
+        let from = known.record.proof();
+        store.rotate(known.key, from, proof(), change(), None, now()).await.unwrap();
+        store.destroy(known.key, None, now()).await.unwrap();
+    }
+
+    let known = Known::new(&change());
+    let key = known.key;
+    macro_rules! with_lost_replies {
+        ($call:expr) => {{
+            let before = calls(&cluster, key);
+            for proxy in &proxies {
+                proxy.set_for(key.to_string().as_bytes(), Fault::LoseReply).await;
+            }
+            let call = tokio::spawn($call);
+            until("the write is done", async || calls(&cluster, key) != before).await;
+            for proxy in &proxies {
+                proxy.set(Fault::None).await;
+            }
+            call.await.unwrap().unwrap()
+        }};
+    }
+    with_lost_replies!(store.create(key, known.record.clone(), None, now()));
+    let delta = change().with_field("n", &1).unwrap();
+    let expect = Some(known.record.version());
+    let updated = with_lost_replies!(store.update(key, delta, 0, expect, now()));
+    assert!(matches!(updated, Updated::Stored));
+    let (from, to) = (known.record.proof(), proof());
+    let rotated = with_lost_replies!(store.rotate(key, from, to, change(), None, now()));
+    assert_eq!(rotated, Rotated::Stored);
+    let found = known.load(&store).await.unwrap();
+    assert_eq!((found.proof(), found.field("n")), (to, Some("1")));
+    assert!(with_lost_replies!(store.destroy(key, None, now())));
+    assert!(known.load(&store).await.is_none());
 }
