@@ -21,6 +21,7 @@ mod events;
 mod extractors;
 mod faulty_store;
 mod handler_errors;
+mod histories;
 mod in_flight;
 mod lifetimes;
 mod login;
