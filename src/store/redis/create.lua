@@ -1,7 +1,7 @@
 -- ARGV[3] `x`, ARGV[4] `t`, ARGV[5] `p`, ARGV[6] user, ARGV[7] label behind a letter; from ARGV[8] fields
--- and JSON texts. Answers 1 if it is stored, 0 if the key is taken.
+-- and JSON texts. Answers 1 if it is stored, 0 if the key is taken: also by what is left of an ended session,
+-- whose entry in the index is perhaps being removed, and would be the new one's.
 if done() then return 1 end
--- Also by what is left of an ended session: its entry in the index is being removed, which would be the new one's.
 if redis.call('EXISTS', key) == 1 then return 0 end
 redis.call('HSET', key, 'x', ARGV[3], 't', ARGV[4], 'p', ARGV[5], 'w', remember())
 if ARGV[6] ~= '' then redis.call('HSET', key, 'u', ARGV[6]) end

@@ -122,7 +122,7 @@ impl RedisStore {
             && prefix.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
         if !is_valid {
             return Err(ConfigError::new(
-                ConfigErrorKind::StoreName,
+                ConfigErrorKind::KeyPrefix,
                 "a prefix has at most 64 visible ASCII characters, and no braces",
             ));
         }

@@ -3,7 +3,7 @@
 local key = KEYS[1]
 for _, command in ipairs({
   {'HSET', key, 'x', '1', 'd:a', '2'}, {'HGET', key, 'x'}, {'HMGET', key, 'x', 'y'}, {'HGETALL', key},
-  {'HKEYS', key}, {'HEXISTS', key, 'x'}, {'HDEL', key, 'd:a'}, {'PEXPIRE', key, 60000}, {'EXISTS', key},
+  {'HKEYS', key}, {'HDEL', key, 'd:a'}, {'PEXPIRE', key, 60000}, {'EXISTS', key},
   {'TYPE', key}, {'DEL', key}, {'ZADD', key, 'GT', 1, 'a'}, {'PTTL', key}, {'PEXPIRE', key, 60000, 'GT'},
   {'ZSCORE', key, 'a'}, {'ZCOUNT', key, '-inf', '(1'}, {'ZRANGE', key, 0, -1},
   {'ZRANGEBYSCORE', key, '-inf', '(1', 'LIMIT', 0, 1}, {'ZREM', key, 'a'}, {'DEL', key}, {'TIME'},
