@@ -43,15 +43,16 @@ declare -A servers=()                        # the signal that ends a process at
 groups=()                                    # other processes, by their groups
 initdb=
 
-# Servers that tests started, and left behind when they were killed themselves. The number in a file may be
-# another process by now; one that works in the directory is ours.
+# Servers that tests started, and left behind when they were killed themselves: what works in their directory.
 left_behind() {
-    local file pid
-    for file in "$directory"/private/*/{KILL,QUIT}; do
-        [ -e "$file" ] || continue
-        pid=$(<"$file")
-        case $(readlink "/proc/$pid/cwd") in
-            "$directory"/private/*) servers[$pid]=${file##*/} ;;
+    local process
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/cwd") in
+            "$directory"/private/*)
+                # Killed, PostgreSQL would leave shared memory behind.
+                [ "$(<"$process/comm")" = postgres ] && servers[${process#/proc/}]=QUIT ||
+                    servers[${process#/proc/}]=KILL
+                ;;
         esac
     done
 }
