@@ -114,8 +114,8 @@ impl RedisStore {
         all(looking).await.into_iter().collect()
     }
 
-    /// Ends sessions if they are the user's, and takes them out of the index, with the hints that led
-    /// to them. Answers how many were alive.
+    /// Ends sessions if they are the user's, and takes them out of the index, with the hints that
+    /// led to them. Answers how many were alive.
     pub(super) async fn end(
         &self,
         user: &UserId,
