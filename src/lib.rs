@@ -431,6 +431,14 @@ pub use rejection::{
 pub use service::SessionService;
 pub use session::Session;
 pub use sessions::{Page, Sessions};
+#[cfg(feature = "mysql")]
+pub use store::MySqlStore;
+#[cfg(feature = "postgres")]
+pub use store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use store::RedisStore;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
 pub use store::{MemoryStore, Sweeper};
 pub use token::{InvalidSessionKey, RandomError, SessionKey, SessionToken};
 pub use user::{InvalidUserId, UserId};

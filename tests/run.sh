@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
-# Runs every test of every feature. What is missing on the machine is installed by `setup.sh`; what the
-# tests need beside the crate is started in a temporary directory and stopped again. The memory store
-# needs no server: today there is nothing to start.
+# Runs every test of every feature. What is missing on the machine is installed by `setup.sh`; the databases
+# that the tests need are started by `servers.sh`, and stopped again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-./tests/setup.sh
+[ -n "${WRISTBAND_SERVERS:-}" ] || exec ./tests/servers.sh ./tests/run.sh "$@"
 
 # All features are on in tests: the crate is its own dev-dependency. `--all-features` also builds the
 # library's own unit tests with them.
 cargo test --locked --all-features --all-targets "$@"
 cargo test --locked --all-features --doc
+
+# That was the layer on the memory store. This is the layer on each of the others.
+layer=(
+    after_head cancellation clones commit_failures extractors handler_errors lifetimes login lost_updates
+    mounts password_change resurrection rotation scarcity session_model sessions_api several_layers story turns
+)
+for store in sqlite postgres mysql redis redis-cluster redis-sentinel; do
+    echo "== the layer on $store"
+    WRISTBAND_TEST_STORE=$store cargo test --locked --all-features --test it -- --quiet "${layer[@]/%/::}"
+done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sees to what the builds and the tests need on a machine: a linker, which is installed where it is missing
 # (Debian's packages), Rust, and the cargo commands that are named: `tests/setup.sh fmt clippy`. What counts
-# instructions is called `gungraun`, and is installed too.
+# instructions is called `gungraun`, the databases of the tests are called `servers`: both are installed too.
 set -euo pipefail
 
 fail() {
@@ -10,15 +10,35 @@ fail() {
 }
 
 # Installs what the first argument says: Debian's packages that are named after it.
+as_root=()
 apt_install() {
-    local what="$1 (Debian: ${*:2})" sudo=()
+    local what="$1 (Debian: ${*:2})"
     command -v apt-get >/dev/null || fail "install $what"
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null || fail "it takes root or sudo to install $what"
-        sudo=(sudo)
+        as_root=(sudo)
     fi
-    "${sudo[@]}" apt-get update
-    "${sudo[@]}" apt-get install -y --no-install-recommends "${@:2}"
+    "${as_root[@]}" apt-get update
+    "${as_root[@]}" apt-get install -y --no-install-recommends "${@:2}"
+}
+
+# Installs the databases that are missing. Debian's packages would start them as services of the machine, if
+# this file didn't forbid it: the tests need their programs alone.
+policy=/usr/sbin/policy-rc.d
+install_servers() {
+    local missing=()
+    command -v redis-server >/dev/null || missing+=(redis-server)
+    command -v postgres >/dev/null || missing+=(postgresql)
+    command -v pgbouncer >/dev/null || missing+=(pgbouncer)
+    command -v mariadbd >/dev/null || missing+=(mariadb-server-core)
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    [ "$(id -u)" -eq 0 ] || ! command -v sudo >/dev/null || as_root=(sudo)
+    if ! [ -e "$policy" ] && command -v apt-get >/dev/null; then
+        trap '"${as_root[@]}" rm -f "$policy"' EXIT
+        "${as_root[@]}" tee "$policy" >/dev/null <<<$'#!/bin/sh\nexit 101'
+        "${as_root[@]}" chmod +x "$policy"
+    fi
+    apt_install "Redis, PostgreSQL, PgBouncer and MariaDB" "${missing[@]}"
 }
 
 # The linker: every dependency with a build script or a procedural macro is linked, even by `cargo clippy`.
@@ -35,6 +55,9 @@ for command in "$@"; do
         version=${version##*@}
         [ "$(gungraun-runner --version 2>/dev/null)" = "gungraun-runner $version" ] ||
             cargo install --locked --debug --version "$version" gungraun-runner
+        continue
+    elif [ "$command" = servers ]; then
+        install_servers
         continue
     fi
     component=${command/fmt/rustfmt}

@@ -244,7 +244,7 @@ impl Record {
     }
 
     /// A record is bound to one user in its life.
-    fn may_bind(&self, change: &Change) -> bool {
+    pub(crate) fn may_bind(&self, change: &Change) -> bool {
         match (self.user(), change.parts().user) {
             (Some(owner), Some(user)) => owner == user,
             _ => true,

@@ -61,10 +61,22 @@
 
 mod future;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod sql;
 mod sweeper;
 
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
+#[cfg(feature = "mysql")]
+pub use sql::MySqlStore;
+#[cfg(feature = "postgres")]
+pub use sql::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use sql::SqliteStore;
 pub use sweeper::{Sweeper, SweeperBuilder};
 
 use std::sync::Arc;

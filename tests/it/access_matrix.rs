@@ -15,7 +15,7 @@ use tower_wristband::{
     testing::{Fault, Operation},
 };
 
-use crate::support::{App, World, app, body, get, get_with, send, text, who, world};
+use crate::support::{App, World, app, body, get, get_with, near_world, send, text, who};
 
 /// What a request brings, and what befalls its look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +188,7 @@ async fn prepare(brings: Brings, world: &World) -> Request<Body> {
 
 /// A well-formed token that this world's store has never seen.
 async fn unknown() -> HeaderValue {
-    world().signed_in("mallory").await
+    near_world().signed_in("mallory").await
 }
 
 /// The same key with another secret.
@@ -262,7 +262,7 @@ async fn check_table(loads: Fault) {
     for (brings, row, store_calls) in TABLE {
         for (access, expected) in ACCESS.into_iter().zip(row) {
             let what = format!("{brings:?} under {access:?}, {loads:?}");
-            let world = world();
+            let world = near_world();
             world.faults.always(Operation::Load, loads.clone());
             let request = prepare(brings, &world).await;
             let (service, called) = service(&world, access);
@@ -291,7 +291,7 @@ async fn the_table_holds_too_when_the_store_has_to_be_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hanging_store_is_waited_for_no_longer_than_its_limit() {
-    let world = world();
+    let world = near_world();
     let request = prepare(Brings::OneOfTwoHanging, &world).await;
     let start = tokio::time::Instant::now();
     let response = send(&who(&world.layer), request).await;
@@ -306,7 +306,7 @@ async fn every_refusal_is_the_same_to_the_byte_whatever_was_wrong() {
         if row[0] != Refused {
             continue;
         }
-        let world = world();
+        let world = near_world();
         let request = prepare(brings, &world).await;
         let response = send(&who(&world.layer), request).await;
         let head = format!("{:?} {:?} {:?}", response.version(), response.status(), {
@@ -321,7 +321,7 @@ async fn every_refusal_is_the_same_to_the_byte_whatever_was_wrong() {
 
 #[tokio::test]
 async fn a_wrong_secret_harms_nothing() {
-    let world = world();
+    let world = near_world();
     let cookie = world.signed_in("alice").await;
     let wrong = with_wrong_secret(&cookie);
     for _ in 0..100 {
@@ -366,7 +366,7 @@ fn lines(pairs: &[String], split: usize) -> Request<Body> {
 
 #[tokio::test]
 async fn no_order_and_no_split_of_the_cookies_changes_the_outcome() {
-    let world = world();
+    let world = near_world();
     let text_of = |cookie: HeaderValue| cookie.to_str().unwrap().to_owned();
     let old = world.signed_in("mallory").await;
     world.rotate(&old).await;

@@ -10,7 +10,7 @@ use tower_wristband::{
 };
 
 use crate::{
-    in_flight::{InFlight, WISHES, Wish, cancel, stored, worlds},
+    in_flight::{InFlight, WISHES, Wish, cancel, near_worlds_with, stored, worlds},
     support::{World, app, around, body, cookies_set, counted, get_with, send, text, visit, who},
 };
 
@@ -102,11 +102,11 @@ async fn dropped_while_a_session_is_made_it_is_there_as_a_whole_or_not_at_all() 
     for world in worlds() {
         for wish in [Wish::NewSession, Wish::Login] {
             for reach in REACHES {
-                let before = world.store.len();
+                let before = world.living().await;
                 let request = wish.request(&world).await;
                 request.session.insert("second", &2).unwrap();
                 cancel_commit(&world, request, Operation::Create, reach).await;
-                let made = world.store.len() - before;
+                let made = world.living().await - before;
                 assert_eq!(made, usize::from(reach == Reach::Done), "{wish:?} {reach:?}");
             }
         }
@@ -176,9 +176,9 @@ async fn dropped_while_a_lost_login_is_looked_into_nothing_is_made() {
             let request = InFlight::with(&world, &cookie).await;
             request.session.log_in("alice").unwrap();
             let newer = world.rotate(&cookie).await;
-            let before = world.store.len();
+            let before = world.living().await;
             cancel_commit(&world, request, Operation::Load, reach).await;
-            assert_eq!(world.store.len(), before);
+            assert_eq!(world.living().await, before);
             assert!(InFlight::with(&world, &newer).await.session.key().is_some());
         }
     }
@@ -191,11 +191,11 @@ async fn dropped_while_another_users_session_ends_the_new_one_is_whole() {
             let bobs = world.signed_in("bob").await;
             let request = InFlight::with(&world, &bobs).await;
             request.session.log_in("alice").unwrap();
-            let before = world.store.len();
+            let before = world.living().await;
             cancel_commit(&world, request, Operation::Destroy, reach).await;
             assert_eq!(is_signed_in(&world, &bobs, "bob").await, reach == Reach::Lost);
             let alices = usize::from(reach == Reach::Lost);
-            assert_eq!(world.store.len(), before + alices);
+            assert_eq!(world.living().await, before + alices);
         }
     }
 }
@@ -323,7 +323,7 @@ async fn a_logout_that_was_dropped_left_the_session_as_it_was_or_ended_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_logout_within_a_time_limit_that_ran_out_can_be_tried_again_in_the_same_request() {
-    for world in worlds() {
+    for world in near_worlds_with(|builder| builder) {
         let cookie = world.signed_in("alice").await;
         let request = InFlight::with(&world, &cookie).await;
         world.faults.next(Operation::Destroy, Fault::LostReply(StoreErrorKind::Timeout));
@@ -331,6 +331,6 @@ async fn a_logout_within_a_time_limit_that_ran_out_can_be_tried_again_in_the_sam
         request.session.log_out().await.unwrap();
         let response = request.finish().await;
         assert_eq!(cookies_set(&response), 1);
-        assert!(world.store.is_empty());
+        assert_eq!(world.living().await, 0);
     }
 }

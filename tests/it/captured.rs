@@ -26,7 +26,7 @@ thread_local! {
     static EVENTS: RefCell<Option<Vec<Event>>> = const { RefCell::new(None) };
 }
 
-/// Everything that is told on this thread from now on, at every level, until it is taken.
+/// Everything that the crate tells on this thread from now on, at every level, until it is taken.
 pub struct Capture(());
 
 impl Capture {
@@ -61,6 +61,10 @@ impl<S: Subscriber> Layer<S> for Catcher {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         EVENTS.with_borrow_mut(|events| {
             let Some(events) = events else { return };
+            // The clients of databases tell what they do as well.
+            if !event.metadata().target().starts_with("tower_wristband") {
+                return;
+            }
             let level = *event.metadata().level();
             let mut caught = Event { level, message: String::new(), fields: Vec::new() };
             event.record(&mut caught);

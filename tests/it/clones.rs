@@ -16,7 +16,9 @@ use tower_wristband::{
 
 use crate::{
     in_flight::{InFlight, save_held_at_reply, stored, worlds},
-    support::{app, body, cookies_set, get, header, send, status, text, visit, who, world},
+    support::{
+        app, body, cookies_set, get, header, near_world, send, status, text, visit, who, world,
+    },
 };
 
 fn plus_one(n: Option<u32>) -> Option<u32> {
@@ -102,7 +104,7 @@ fn an_update_under_contention_on_a_store_in_memory_needs_no_runtime() {
             }
         }
     }
-    let world = world();
+    let world = near_world();
     let cookie = finish(world.signed_in("alice"));
     let handles = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&handles);
@@ -167,7 +169,7 @@ async fn the_end_of_a_request_waits_for_a_clone_that_rotates() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clone_that_never_gets_its_answer_fails_the_request_in_time() {
-    let world = world();
+    let world = near_world();
     let request = InFlight::without_cookie(&world).await;
     request.session.log_in("alice").unwrap();
     let gate = Gate::new();
@@ -245,7 +247,7 @@ async fn a_token_that_is_in_the_store_goes_out_with_its_own_term() {
 
 #[tokio::test(start_paused = true)]
 async fn a_login_that_is_stored_ends_the_session_it_left_behind_also_after_a_cancelled_save() {
-    let world = world();
+    let world = near_world();
     let cookie = world.signed_in("alice").await;
     let request = InFlight::with(&world, &cookie).await;
     request.session.log_in("bob").unwrap();

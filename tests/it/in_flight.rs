@@ -7,12 +7,16 @@ use tokio::{
     task::JoinHandle,
 };
 use tower_wristband::{
-    Clock, RejectionResponse, Session, SessionError, SessionKey, SessionLayer, SessionLayerBuilder,
+    Clock, MemoryStore, RejectionResponse, Session, SessionError, SessionKey, SessionLayer,
+    SessionLayerBuilder,
     store::{Proof, Record, SessionStore},
     testing::{Fault, Gate, Operation},
 };
 
-use crate::support::{World, app, get, get_with, send, text, world_with};
+use crate::{
+    stores::Kind,
+    support::{World, app, get, get_with, send, text, world_on, world_with},
+};
 
 /// A request under way, with its session loaded.
 pub struct InFlight {
@@ -72,14 +76,22 @@ impl InFlight {
     }
 }
 
-/// A world whose store answers at once, and one whose store has to be waited for.
-pub fn worlds() -> [World; 2] {
+/// Worlds whose stores answer at once, and later. A store over a network does the latter by itself.
+pub fn worlds() -> Vec<World> {
     worlds_with(|builder| builder)
 }
 
 /// As [`worlds`], with another configuration.
-pub fn worlds_with(configure: fn(SessionLayerBuilder) -> SessionLayerBuilder) -> [World; 2] {
-    let (near, far) = (world_with(configure), world_with(configure));
+pub fn worlds_with(configure: fn(SessionLayerBuilder) -> SessionLayerBuilder) -> Vec<World> {
+    match Kind::chosen() {
+        Kind::Memory => near_worlds_with(configure).into(),
+        _ => vec![world_with(configure)],
+    }
+}
+
+/// As [`near_world`]: one that answers at once, and one that has to be waited for.
+pub fn near_worlds_with(configure: fn(SessionLayerBuilder) -> SessionLayerBuilder) -> [World; 2] {
+    let [near, far] = [(); 2].map(|()| world_on(MemoryStore::new(), configure));
     for operation in OPERATIONS {
         far.faults.always(operation, Fault::Pending);
     }
@@ -100,7 +112,7 @@ pub const OPERATIONS: [Operation; 8] = [
 
 /// What the store has under this key, whoever holds the token.
 pub async fn stored(world: &World, key: SessionKey) -> Option<Record> {
-    world.store.load(key, Proof::from_bytes([0; 32]), world.clock.now()).await.expect("in memory")
+    world.store.load(key, Proof::from_bytes([0; 32]), world.clock.now()).await.expect("an answer")
 }
 
 /// What a request wants stored.

@@ -212,7 +212,7 @@ async fn of_two_logins_in_one_request_the_last_counts() {
             let request = InFlight::with(&world, &cookie).await;
             assert_eq!(request.session.get::<u32>("between").unwrap().is_some(), kept);
         }
-        assert_eq!(world.store.len(), 2);
+        assert_eq!(world.living().await, 2);
     }
 }
 
@@ -246,7 +246,7 @@ async fn a_login_with_two_living_sessions_ends_both_and_makes_a_third() {
         for key in keys {
             assert!(stored(&world, key).await.is_none());
         }
-        assert_eq!(world.store.len(), 1);
+        assert_eq!(world.living().await, 1);
     }
 }
 
@@ -258,7 +258,7 @@ async fn a_logout_with_two_living_sessions_ends_both_and_removes_the_cookie() {
         request.session.log_out().await.unwrap();
         let response = request.finish().await;
         assert_eq!((cookies_set(&response), cookie_from(&response)), (1, None));
-        assert!(world.store.is_empty());
+        assert_eq!(world.living().await, 0);
     }
 }
 
@@ -274,7 +274,7 @@ async fn a_login_on_a_session_that_was_revoked_from_this_very_user_is_refused() 
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
         assert_eq!(cookies_set(&response), 0);
         assert_eq!(body(response).await, "", "what the handler said is gone");
-        assert!(world.store.is_empty());
+        assert_eq!(world.living().await, 0);
     }
 }
 
@@ -356,5 +356,5 @@ async fn a_bad_user_id_is_an_error_and_changes_nothing() {
     }
     assert_eq!(request.session.user_id(), None);
     assert_eq!(cookies_set(&request.finish().await), 0);
-    assert!(world.store.is_empty());
+    assert_eq!(world.living().await, 0);
 }

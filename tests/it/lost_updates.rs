@@ -9,7 +9,7 @@ use tower_wristband::{
 };
 
 use crate::{
-    in_flight::{InFlight, join_all, stored, worlds, worlds_with},
+    in_flight::{InFlight, join_all, near_worlds_with, stored, worlds, worlds_with},
     support::{app, body, cookies_set, get, send, text, visit, who, world},
 };
 
@@ -254,7 +254,7 @@ async fn an_update_of_a_session_that_was_rotated_meanwhile_holds_and_keeps_the_n
 
 #[tokio::test(start_paused = true)]
 async fn an_update_that_others_disturb_without_end_is_an_error_in_time_and_writes_nothing() {
-    for world in worlds_with(|builder| builder.store_timeout(Duration::from_secs(3))) {
+    for world in near_worlds_with(|builder| builder.store_timeout(Duration::from_secs(3))) {
         let cookie = world.signed_in("alice").await;
         let request = InFlight::with(&world, &cookie).await;
         let key = request.session.key().unwrap();
@@ -355,6 +355,6 @@ async fn parallel_updates_through_clones_of_one_handle_add_up() {
             text(session.get::<u32>("count").unwrap().unwrap().to_string())
         });
         assert_eq!(body(send(&login, get("/")).await).await, "10");
-        assert_eq!(world.store.len(), 1);
+        assert_eq!(world.living().await, 1);
     }
 }

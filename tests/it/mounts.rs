@@ -143,13 +143,13 @@ async fn two_configurations_with_different_names_work_beside_each_other() {
     let response = send(&around(&outer, counter(&inner)), get("/")).await;
     let cookie = cookie_from(&response).unwrap();
     assert!(cookie.to_str().unwrap().starts_with("__Host-b="), "B's alone");
-    assert_eq!((a.store.len(), b.store.len()), (0, 1));
+    assert_eq!((a.living().await, b.living().await), (0, 1));
 
     let aba = both(&outer, &inner, &outer);
     let response = send(&aba, get("/")).await;
     let cookie = cookie_from(&response).unwrap();
     assert!(cookie.to_str().unwrap().starts_with("__Host-a="), "A's alone");
-    assert_eq!((a.store.len(), b.store.len()), (1, 1));
+    assert_eq!((a.living().await, b.living().await), (1, 1));
 
     let (a_before, b_before) = (a.store_calls(), b.store_calls());
     let response = visit(&aba, &cookie).await;

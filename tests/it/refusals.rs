@@ -25,7 +25,7 @@ use tower_wristband::{
 
 use crate::support::{
     App, World, app, body, get, get_with, header, send, status, text, visit, who, with, world,
-    world_with,
+    world_on, world_with,
 };
 
 /// A request of this method with these headers.
@@ -162,7 +162,8 @@ async fn a_failed_commit_does_not_ask_to_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_takes_too_long_fails() {
-    let world = world_with(|builder| builder.store_timeout(Duration::from_secs(2)));
+    let world =
+        world_on(MemoryStore::new(), |builder| builder.store_timeout(Duration::from_secs(2)));
     let cookie = world.signed_in("alice").await;
     world.faults.always(Operation::Update, Fault::Hang);
     let start = tokio::time::Instant::now();

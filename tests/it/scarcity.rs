@@ -64,7 +64,7 @@ async fn without_random_bytes_no_session_is_made_or_rotated() {
         is_broken.store(false, Ordering::SeqCst);
     }
     assert_eq!(body(visit(&who(&world.layer), &cookie).await).await, "alice");
-    assert_eq!(world.store.len(), 1);
+    assert_eq!(world.living().await, 1);
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_generator_that_does_nothing_else_than_repeat_is_503() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(cookies_set(&response), 0);
     assert_eq!(body(visit(&who(&world.layer), &alices).await).await, "alice");
-    assert_eq!(world.store.len(), 1);
+    assert_eq!(world.living().await, 1);
 }
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn a_full_store_drops_what_visitors_write_and_leaves_the_response_as_it_is
     let response = request.answer_with(text("thank you")).await;
     assert_eq!((response.status(), cookies_set(&response)), (StatusCode::OK, 0));
     assert_eq!(body(response).await, "thank you");
-    assert_eq!(world.store.len(), 2);
+    assert_eq!(world.living().await, 2);
     for cookie in [first, second] {
         assert!(InFlight::with(&world, &cookie).await.session.key().is_some());
     }
@@ -199,7 +199,7 @@ async fn a_login_on_a_full_store_ends_the_oldest_visitors_session() {
     assert_eq!(body(visit(&who(&world.layer), &alices).await).await, "alice");
     assert_eq!(InFlight::with(&world, &oldest).await.session.key(), None);
     assert!(InFlight::with(&world, &newer).await.session.key().is_some());
-    assert_eq!(world.store.len(), 2);
+    assert_eq!(world.living().await, 2);
 }
 
 #[tokio::test]
@@ -228,5 +228,5 @@ async fn a_login_or_rotation_in_place_needs_no_room() {
     for (cookie, user) in [(alices, "alice"), (bobs, "bob")] {
         assert_eq!(body(visit(&who(&world.layer), &cookie).await).await, user);
     }
-    assert_eq!(world.store.len(), 2);
+    assert_eq!(world.living().await, 2);
 }

@@ -3,11 +3,14 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use crate::servers::{server, signal};
 
 /// One at a time: a process that is started while a program is being written would hold it open, and
 /// what is open for writing can't be run.
@@ -31,7 +34,10 @@ fn machine(name: &str, programs: &[(&str, &str)]) -> PathBuf {
 /// Runs a script of ours on a machine that has no other programs.
 fn run(script: &str, arguments: &[&str], path: &str) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(script);
-    Command::new("/bin/bash").arg(script).args(arguments).env("PATH", path).output().unwrap()
+    let mut bash = Command::new("/bin/bash");
+    bash.arg(script).args(arguments).env("PATH", path);
+    // As if the databases were up: no other program of this machine is to be started.
+    bash.env("WRISTBAND_SERVERS", "up").output().unwrap()
 }
 
 #[track_caller]
@@ -85,6 +91,33 @@ fn a_linker_is_installed_where_it_is_missing() {
     }
 }
 
+#[test]
+fn databases_are_installed_where_they_are_missing_and_become_no_services() {
+    let _turn = turn();
+    let programs = [
+        LINKER,
+        ("cargo", "exit 0"),
+        ("redis-server", "exit 0"),
+        ("id", "echo 1000"),
+        ("apt-get", "exit 0"),
+        // Says what is to be done as root, and does none of it.
+        ("sudo", "echo \"$@\""),
+    ];
+    let path = machine("no-databases", &programs);
+    let output = run("setup.sh", &["servers"], path.to_str().unwrap());
+    assert!(output.status.success());
+    let install = "apt-get update\n\
+        apt-get install -y --no-install-recommends postgresql pgbouncer mariadb-server-core\n";
+    let policy = "/usr/sbin/policy-rc.d";
+    let expected = if Path::new(policy).exists() {
+        install.to_owned()
+    } else {
+        // What `tee` is given goes unseen, and so does its output.
+        format!("chmod +x {policy}\n{install}rm -f {policy}\n")
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
 /// With a cargo that finds this many tests.
 fn long(found: &str, shard: &str) -> Output {
     let cargo = format!("echo 'running {found}'");
@@ -98,7 +131,7 @@ fn the_long_tests_refuse_a_shard_that_is_none() {
     for shard in ["4/3", "0/3", "1/0", "1", "x/3", "1/3/2", "-1/3", "1/"] {
         assert_fails(&long("1 test", shard), "is no shard");
     }
-    for shard in ["1/7", "2/7"] {
+    for shard in ["1/30", "2/30"] {
         assert!(long("1 test", shard).status.success(), "{shard}");
     }
 }
@@ -106,5 +139,47 @@ fn the_long_tests_refuse_a_shard_that_is_none() {
 #[test]
 fn the_long_tests_fail_where_no_test_matches() {
     let _turn = turn();
-    assert_fails(&long("0 tests", "1/7"), "no test matches");
+    assert_fails(&long("0 tests", "1/30"), "no test matches");
+}
+
+/// `servers.sh`, which starts servers of its own even where those of the tests are.
+fn servers(command: &str) -> Command {
+    let _ = server("WRISTBAND_SERVERS");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers.sh");
+    let mut servers = Command::new(script);
+    servers.args(["sh", "-c", command]).env_remove("WRISTBAND_SERVERS");
+    servers
+}
+
+/// Whether anything is left of the servers: their directory, or a process that works in it.
+fn is_left(directory: &str) -> bool {
+    let works_there = |process: fs::DirEntry| {
+        fs::read_link(process.path().join("cwd")).is_ok_and(|at| at.starts_with(directory))
+    };
+    Path::new(directory).exists() || fs::read_dir("/proc").unwrap().flatten().any(works_there)
+}
+
+#[test]
+fn servers_are_stopped_when_the_command_fails() {
+    let _turn = turn();
+    let output = servers("echo $WRISTBAND_SERVERS; exit 7").output().unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    let directory = String::from_utf8(output.stdout).unwrap();
+    assert!(!is_left(directory.trim()));
+}
+
+#[test]
+fn servers_are_stopped_when_the_script_is_terminated_and_so_are_those_that_a_test_left_behind() {
+    let _turn = turn();
+    let command = "cd $WRISTBAND_SERVERS/private && mkdir test && cd test
+        setsid sleep 600 &
+        echo $WRISTBAND_SERVERS
+        sleep 600";
+    let mut script = servers(command).stdout(Stdio::piped()).spawn().unwrap();
+    let mut directory = String::new();
+    BufReader::new(script.stdout.as_mut().unwrap()).read_line(&mut directory).unwrap();
+    assert!(is_left(directory.trim()));
+    signal("TERM", script.id());
+    assert_eq!(script.wait().unwrap().code(), Some(143));
+    assert!(!is_left(directory.trim()));
 }

@@ -1,4 +1,4 @@
-//! Random requests of one browser, through the layer and the memory store, against what its user
+//! Random requests of one browser, through the layer and a store, against what its user
 //! should see.
 
 use std::{
@@ -11,7 +11,10 @@ use http::{HeaderValue, StatusCode};
 use proptest::prelude::*;
 use tower_wristband::{Lifetime, Session, SessionErrorKind, SessionKey, testing::cookie_from};
 
-use crate::support::{App, World, app, cookies_set, get, send, status, text, visit, world};
+use crate::{
+    stores::Kind,
+    support::{App, World, app, cookies_set, get, send, status, text, visit, world},
+};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const USERS: [&str; 2] = ["alice", "bob"];
@@ -362,7 +365,7 @@ async fn check(requests: Vec<Visit>) {
             assert_eq!((user, stored, key), (None, false, None), "{request:#?}");
             assert!(values.iter().all(Option::is_none));
         }
-        assert_eq!(world.store.len(), model.living.len(), "{request:#?}");
+        assert_eq!(world.living().await, model.living.len(), "{request:#?}");
     }
 }
 
@@ -376,11 +379,16 @@ async fn assert_label(world: &World, stored: &Stored, key: SessionKey) {
 }
 
 fn on_a_runtime(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(test);
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// Fewer where a case takes some hundred round trips.
+fn config() -> ProptestConfig {
+    ProptestConfig::with_cases(if Kind::chosen() == Kind::Memory { 512 } else { 32 })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(config())]
 
     #[test]
     fn a_browser_sees_what_a_simple_model_says(

@@ -31,5 +31,5 @@ async fn a_user_logs_in_comes_back_and_logs_out_and_the_old_cookie_is_refused() 
 
     let response = visit(&who(&world.layer), &cookie).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    assert!(world.store.is_empty());
+    assert_eq!(world.living().await, 0);
 }

@@ -1,4 +1,5 @@
-//! A small world for the tests: a layer over a faulty memory store, on a clock that stands still.
+//! A small world for the tests: a layer over a store that can be made to fail, on a clock that
+//! stands still.
 
 use std::{
     convert::Infallible,
@@ -13,9 +14,12 @@ use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode, header::COOKIE};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_wristband::{
-    MemoryStore, RejectionResponse, Session, SessionLayer, SessionLayerBuilder, UserId,
+    Clock, MemoryStore, RejectionResponse, Session, SessionLayer, SessionLayerBuilder, UserId,
+    store::SessionStore,
     testing::{self, Faults, FaultyStore, ManualClock, Operation},
 };
+
+use crate::stores::{Kind, Namespace, TestStore};
 
 pub type App = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
@@ -23,23 +27,38 @@ pub type App = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 pub struct World {
     pub layer: SessionLayer,
     pub clock: ManualClock,
-    pub store: MemoryStore,
+    pub store: TestStore,
     pub faults: Faults,
 }
 
-/// A world with the default configuration.
+/// A world with the default configuration, on the store that was chosen for this run.
 pub fn world() -> World {
     world_with(|builder| builder)
 }
 
 /// A world with another configuration.
 pub fn world_with(configure: impl FnOnce(SessionLayerBuilder) -> SessionLayerBuilder) -> World {
-    world_on(MemoryStore::new(), configure)
+    world_of(Namespace::new(Kind::chosen()).connect(), configure)
+}
+
+/// A world for tests that pause tokio's time, or count what the layer itself costs: always on the
+/// memory store. Time that is paused goes on when all wait, as they do for a network, and every
+/// limit is over at once.
+pub fn near_world() -> World {
+    world_on(MemoryStore::new(), |builder| builder)
 }
 
 /// A world on a store that was made before.
 pub fn world_on(
-    store: MemoryStore,
+    store: impl SessionStore,
+    configure: impl FnOnce(SessionLayerBuilder) -> SessionLayerBuilder,
+) -> World {
+    world_of(TestStore::of(Arc::new(store)), configure)
+}
+
+/// A world on a test's store that was made before.
+pub fn world_of(
+    store: TestStore,
     configure: impl FnOnce(SessionLayerBuilder) -> SessionLayerBuilder,
 ) -> World {
     let clock = ManualClock::new();
@@ -72,6 +91,11 @@ impl World {
             text("")
         });
         testing::cookie_from(&visit(&rotate, cookie).await).expect("a rotation sets the cookie")
+    }
+
+    /// How many sessions there are.
+    pub async fn living(&self) -> usize {
+        self.store.living(self.clock.now()).await
     }
 
     /// How often the store was called.

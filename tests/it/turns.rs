@@ -15,7 +15,7 @@ use tower_wristband::{
 
 use crate::{
     in_flight::{InFlight, save_held_at_reply},
-    support::{header, status, visit, who, world},
+    support::{header, near_world, status, visit, who, world},
 };
 
 fn plus_one(n: Option<u32>) -> Option<u32> {
@@ -24,7 +24,7 @@ fn plus_one(n: Option<u32>) -> Option<u32> {
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_request_has_its_turn_among_updates_without_end() {
-    let world = world();
+    let world = near_world();
     let cookie = world.signed_in("alice").await;
     let request = InFlight::with(&world, &cookie).await;
     world.faults.always(Operation::Update, Fault::Delay(Duration::from_millis(10)));
@@ -42,7 +42,7 @@ async fn the_end_of_a_request_has_its_turn_among_updates_without_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_future_that_nobody_polls_holds_up_the_others_no_longer_than_a_store_call() {
-    let world = world();
+    let world = near_world();
     let cookie = world.signed_in("alice").await;
     let request = InFlight::with(&world, &cookie).await;
     let session = &request.session;
@@ -57,7 +57,7 @@ async fn a_future_that_nobody_polls_holds_up_the_others_no_longer_than_a_store_c
 
 #[tokio::test(start_paused = true)]
 async fn a_clone_that_hangs_does_not_replace_a_server_error_by_another() {
-    let world = world();
+    let world = near_world();
     let cookie = world.signed_in("alice").await;
     let request = InFlight::with(&world, &cookie).await;
     world.faults.next(Operation::Update, Fault::Hang);

@@ -1,0 +1,157 @@
+//! Whether a server, or each master of a Cluster, can keep sessions.
+
+use std::time::Duration;
+
+use redis::{
+    RedisError, Value,
+    cluster_async::ClusterConnection,
+    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
+};
+
+use super::{
+    RedisStore,
+    connection::Connection,
+    error::{store_error, unexpected},
+    reply,
+    script::PROBE,
+};
+use crate::{
+    clock::Timestamp,
+    error::{StoreError, StoreErrorKind},
+    token::RandomSource,
+};
+
+/// The oldest version that the tests run on.
+const OLDEST: u64 = 7;
+
+/// How far the server's clock may be off.
+const CLOCK: Duration = Duration::from_secs(1);
+
+impl RedisStore {
+    pub(super) async fn check_servers(&self, now: Timestamp) -> Result<(), StoreError> {
+        let (_, connection) = self.link.connection().await.map_err(store_error)?;
+        for (command, look) in [
+            (redis::cmd("HELLO"), version as fn(&Value, Timestamp) -> _),
+            (redis::cmd("TIME"), clock),
+            (info("memory"), eviction),
+        ] {
+            let answers = match &connection {
+                Connection::Node(_) => self.link.send(&command).await.map(|answer| vec![answer]),
+                Connection::Cluster(cluster) => ask_masters(cluster.clone(), command).await,
+            };
+            for answer in answers.map_err(store_error)? {
+                look(&answer, now)?;
+            }
+        }
+        if matches!(connection, Connection::Cluster(_)) {
+            self.check_slots().await?;
+        }
+        self.probe().await
+    }
+
+    async fn check_slots(&self) -> Result<(), StoreError> {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("INFO");
+        let answer = self.link.send(&command).await.map_err(store_error)?;
+        let info = String::from_utf8_lossy(reply::bytes(&answer).ok_or_else(unexpected)?);
+        let is = |line: &str| info.lines().any(|found| found.trim_end() == line);
+        if is("cluster_state:ok") && is("cluster_slots_ok:16384") {
+            return Ok(());
+        }
+        Err(refused(
+            StoreErrorKind::Unavailable,
+            "the Cluster doesn't serve all slots: see `redis-cli --cluster check`",
+        ))
+    }
+
+    /// Does on a key of its own what the store does.
+    async fn probe(&self) -> Result<(), StoreError> {
+        let random = RandomSource::default().version();
+        let random =
+            random.map_err(|error| StoreError::with_source(StoreErrorKind::Other, error))?;
+        let key = format!("{}probe:{random:016x}", self.prefix);
+        PROBE.run(&self.link, key.as_bytes(), &[]).await.map_err(store_error)?;
+        for name in ["HGETALL", "HMGET", "ZSCAN", "ZREM"] {
+            let mut command = redis::cmd(name);
+            command.arg(&key);
+            match name {
+                "HMGET" | "ZREM" => _ = command.arg("x"),
+                "ZSCAN" => _ = command.arg(0),
+                _ => {}
+            }
+            self.link.send(&command).await.map_err(store_error)?;
+        }
+        Ok(())
+    }
+}
+
+fn info(section: &str) -> redis::Cmd {
+    let mut command = redis::cmd("INFO");
+    command.arg(section);
+    command
+}
+
+/// One answer of each master.
+async fn ask_masters(
+    mut cluster: ClusterConnection,
+    command: redis::Cmd,
+) -> Result<Vec<Value>, RedisError> {
+    let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+    match cluster.route_command(command, masters).await? {
+        Value::Map(answers) => {
+            answers.into_iter().map(|(_, answer)| answer.extract_error()).collect()
+        }
+        answer => Ok(vec![answer]),
+    }
+}
+
+fn refused(kind: StoreErrorKind, what: impl Into<String>) -> StoreError {
+    StoreError::with_source(kind, what.into())
+}
+
+fn version(hello: &Value, _: Timestamp) -> Result<(), StoreError> {
+    let version = reply::property(hello, "version").ok_or_else(unexpected)?;
+    match version.split('.').next().and_then(|major| major.parse::<u64>().ok()) {
+        Some(major) if major >= OLDEST => Ok(()),
+        _ => Err(refused(
+            StoreErrorKind::Other,
+            format!("the server is of version {version}: it takes {OLDEST}.0 or newer"),
+        )),
+    }
+}
+
+fn clock(time: &Value, now: Timestamp) -> Result<(), StoreError> {
+    let Some([seconds, micros]) = reply::list(time) else { return Err(unexpected()) };
+    let number = |value| std::str::from_utf8(reply::bytes(value)?).ok()?.parse::<u64>().ok();
+    let (Some(seconds), Some(micros)) = (number(seconds), number(micros)) else {
+        return Err(unexpected());
+    };
+    let server =
+        Timestamp::from_unix_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000));
+    let off = server.saturating_since(now).max(now.saturating_since(server));
+    if off <= CLOCK {
+        return Ok(());
+    }
+    let direction = if server > now { "ahead of" } else { "behind" };
+    Err(refused(
+        StoreErrorKind::Other,
+        format!("the server's clock is {off:?} {direction} this node's: synchronize both (NTP)"),
+    ))
+}
+
+/// A server that makes room by itself would end sessions unseen, or forget that a user has them.
+fn eviction(info: &Value, _: Timestamp) -> Result<(), StoreError> {
+    let info = String::from_utf8_lossy(reply::bytes(info).ok_or_else(unexpected)?);
+    let value = |name| info.lines().find_map(|line| line.trim_end().strip_prefix(name));
+    match (value("maxmemory:"), value("maxmemory_policy:")) {
+        (Some("0"), _) | (_, Some("noeviction")) => Ok(()),
+        (_, policy) => Err(refused(
+            StoreErrorKind::Other,
+            format!(
+                "the server evicts keys when its memory is full (maxmemory-policy {}), which \
+                 would end sessions unseen, or hide them from `revoke_user`: set it to noeviction",
+                policy.unwrap_or("unknown"),
+            ),
+        )),
+    }
+}

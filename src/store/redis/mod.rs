@@ -1,0 +1,240 @@
+//! Sessions in Redis, Redis Cluster or Redis with Sentinel.
+
+mod check;
+mod connection;
+mod error;
+mod format;
+mod join;
+mod logins;
+mod reply;
+mod script;
+mod sessions;
+mod users;
+
+use std::{fmt, sync::Arc};
+
+use redis::{Client, cluster::ClusterClient, sentinel::SentinelClient};
+
+use self::connection::{Link, Target};
+use super::{SessionStore, StoreFuture};
+use crate::{
+    clock::Timestamp,
+    error::{ConfigError, ConfigErrorKind},
+    record::{Change, Record, Rotated, SessionSummary, Updated},
+    token::{Proof, SessionKey},
+    user::UserId,
+};
+
+/// What the keys begin with, unless another is chosen.
+const PREFIX: &str = "wristband:";
+
+/// The longest prefix, in bytes.
+const LONGEST_PREFIX: usize = 64;
+
+/// Sessions in Redis 7 or newer: a single server, a Cluster, or servers behind Sentinel.
+///
+/// It is built from a client of the [`redis`] crate, which knows the addresses, TLS, and the user
+/// of the access list, and owns its connections: it connects at the first request, so a program
+/// starts while Redis is down, and connects anew when a connection fails, a master steps down, or
+/// the server stops answering. Handles are cheap to clone and share the connection.
+///
+/// ```no_run
+/// use tower_wristband::{RedisStore, SessionLayer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = redis::Client::open("redis://127.0.0.1/")?;
+/// let sessions = SessionLayer::new(RedisStore::new(client).with_prefix("shop:")?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What is kept
+///
+/// A hash for each session, under `prefix` `s:` and its key, and a sorted set for each user with
+/// sessions, under `prefix` `u:` and the user's id. In a Cluster they are in different slots: what
+/// is in the set are hints, written before the session and checked against it. The server removes
+/// what has expired ten minutes later than the node's clock says; that is garbage collection and
+/// nothing else.
+///
+/// # What the server has to be set to
+///
+/// * `maxmemory-policy noeviction`, or no `maxmemory`: a server that evicts keys ends sessions
+///   unseen, and forgets which sessions a user has. A full one answers
+///   [`Full`](crate::StoreErrorKind::Full).
+/// * A write that the server has acknowledged survives its crash as far as `appendfsync` says, and a
+///   failover if it had reached the replica: replication is asynchronous. With
+///   `min-replicas-to-write` a master that has lost its replicas refuses writes
+///   ([`Unavailable`](crate::StoreErrorKind::Unavailable)) after `min-replicas-max-lag`, which
+///   bounds what a failover can lose.
+/// * A user of an access list needs `+@hash +@sortedset +@scripting +exists +type +del +pexpire
+///   +pttl +time +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the
+///   prefix.
+///
+/// # Time limits
+///
+/// `store_timeout` of the layer decides how long a request waits. The limits of the client are set
+/// so that they are not shorter: an attempt to connect takes two seconds and is repeated, a node of
+/// a Cluster has two seconds to answer and is then asked again, and in all a call takes a minute at
+/// the most. A `response_timeout` that a `ClusterClient` was built with limits the whole call as
+/// well: build it without.
+#[derive(Clone)]
+pub struct RedisStore {
+    link: Arc<Link>,
+    prefix: Arc<str>,
+}
+
+impl RedisStore {
+    /// A store on a single server.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self::on(Target::Single(client))
+    }
+
+    /// A store on a Cluster.
+    ///
+    /// The client must not read from replicas, which may lag: such a one is refused when it
+    /// connects.
+    #[must_use]
+    pub fn cluster(client: ClusterClient) -> Self {
+        Self::on(Target::Cluster(Box::new(client)))
+    }
+
+    /// A store on the master that Sentinel names, whichever that is.
+    ///
+    /// The client is one for the master (`SentinelServerType::Master`).
+    #[must_use]
+    pub fn sentinel(client: SentinelClient) -> Self {
+        Self::on(Target::Sentinel(Arc::new(tokio::sync::Mutex::new(client))))
+    }
+
+    fn on(target: Target) -> Self {
+        Self { link: Arc::new(Link::new(target)), prefix: PREFIX.into() }
+    }
+
+    /// Begins all keys with this instead of `wristband:`, so that several applications can share a
+    /// server.
+    ///
+    /// # Errors
+    ///
+    /// visible ASCII ones without braces, which decide the slot of a key in a Cluster.
+    pub fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
+        let is_valid = prefix.len() <= LONGEST_PREFIX
+            && prefix.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
+        if !is_valid {
+            return Err(ConfigError::new(
+                ConfigErrorKind::KeyPrefix,
+                "a prefix has at most 64 visible ASCII characters, and no braces",
+            ));
+        }
+        self.prefix = prefix.into();
+        Ok(self)
+    }
+
+    /// Where a session is kept.
+    fn session(&self, key: SessionKey) -> String {
+        format!("{}s:{key}", self.prefix)
+    }
+
+    /// Where the index of a user is kept.
+    fn index(&self, user: &UserId) -> Vec<u8> {
+        format!("{}u:{user}", self.prefix).into_bytes()
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("server", self.link.target())
+            .field("prefix", &self.prefix)
+            .finish()
+    }
+}
+
+impl SessionStore for RedisStore {
+    fn load(&self, key: SessionKey, _: Proof, now: Timestamp) -> StoreFuture<Option<Record>> {
+        let store = self.clone();
+        StoreFuture::boxed(async move { store.load_record(key, now).await })
+    }
+
+    fn create(
+        &self,
+        key: SessionKey,
+        record: Record,
+        cap: Option<usize>,
+        now: Timestamp,
+    ) -> StoreFuture<()> {
+        let store = self.clone();
+        StoreFuture::boxed(async move { store.create_record(key, record, cap, now).await })
+    }
+
+    fn update(
+        &self,
+        key: SessionKey,
+        change: Change,
+        logins: u32,
+        expect: Option<u64>,
+        now: Timestamp,
+    ) -> StoreFuture<Updated> {
+        let store = self.clone();
+        StoreFuture::boxed(
+            async move { store.update_record(key, change, logins, expect, now).await },
+        )
+    }
+
+    fn rotate(
+        &self,
+        key: SessionKey,
+        from: Proof,
+        to: Proof,
+        change: Change,
+        cap: Option<usize>,
+        now: Timestamp,
+    ) -> StoreFuture<Rotated> {
+        let store = self.clone();
+        StoreFuture::boxed(
+            async move { store.rotate_record(key, from, to, change, cap, now).await },
+        )
+    }
+
+    fn touch(&self, key: SessionKey, logins: u32, now: Timestamp) -> StoreFuture<bool> {
+        let store = self.clone();
+        StoreFuture::boxed(async move { store.touch_record(key, logins, now).await })
+    }
+
+    fn destroy(&self, key: SessionKey, owner: Option<UserId>, now: Timestamp) -> StoreFuture<bool> {
+        let store = self.clone();
+        StoreFuture::boxed(async move { store.destroy_record(key, owner, now).await })
+    }
+
+    fn list(
+        &self,
+        user: UserId,
+        after: Option<SessionKey>,
+        limit: usize,
+        now: Timestamp,
+    ) -> StoreFuture<Vec<SessionSummary>> {
+        let store = self.clone();
+        StoreFuture::boxed(async move { store.list_sessions(user, after, limit, now).await })
+    }
+
+    fn destroy_user(
+        &self,
+        user: UserId,
+        except: Option<SessionKey>,
+        keep_newest: usize,
+        now: Timestamp,
+    ) -> StoreFuture<usize> {
+        let store = self.clone();
+        StoreFuture::boxed(async move { store.end_all(user, except, keep_newest, now).await })
+    }
+
+    /// Nothing is to do: the server collects what has expired.
+    fn sweep(&self, _: usize, _: Timestamp) -> StoreFuture<usize> {
+        StoreFuture::ok(0)
+    }
+
+    fn check(&self, now: Timestamp) -> StoreFuture<()> {
+        let store = self.clone();
+        StoreFuture::boxed(async move { store.check_servers(now).await })
+    }
+}

@@ -1,0 +1,265 @@
+//! All sessions of a user: the index, which holds hints, and what goes by it.
+
+use std::collections::BTreeSet;
+
+use super::{
+    RedisStore,
+    error::{store_error, unexpected},
+    format::{self, Entry, Member},
+    join::all,
+    reply,
+};
+use crate::{
+    clock::Timestamp,
+    error::StoreError,
+    record::{Record, SessionSummary},
+    token::SessionKey,
+    user::UserId,
+};
+
+/// How many sessions are asked for, or ended, at a time.
+pub(super) const BATCH: usize = 128;
+
+/// How many members of an index the server is asked for at a time.
+const CHUNK: usize = 1000;
+
+/// A page of a list is filled from at most so many keys at a time, and from some more than it
+/// needs: some may have expired.
+const MOST_CANDIDATES: usize = 4000;
+const SPARE_CANDIDATES: usize = 100;
+
+/// What a hint has led to.
+pub(super) struct Seen {
+    pub(super) entry: Entry,
+    found: Found,
+}
+
+enum Found {
+    /// The user's living session.
+    Living(Box<Record>),
+    /// Something that can't be decoded here.
+    Unreadable,
+    Nothing,
+}
+
+impl Seen {
+    /// The living session that this login has led to: another login on it since has an entry of its
+    /// own.
+    pub(super) fn login(&self) -> Option<&Record> {
+        match &self.found {
+            Found::Living(record)
+                if self.entry == Entry::new(self.entry.key, record.started_at()) =>
+            {
+                Some(record)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The newest sessions by authentication time, then key.
+pub(super) struct Newest {
+    most: usize,
+    kept: BTreeSet<(Timestamp, SessionKey)>,
+}
+
+impl Newest {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, kept: BTreeSet::new() }
+    }
+
+    /// Takes a session in, and answers the one that is too many.
+    pub(super) fn push(&mut self, record: &Record, key: SessionKey) -> Option<SessionKey> {
+        self.kept.insert((record.started_at(), key));
+        if self.kept.len() <= self.most {
+            return None;
+        }
+        self.kept.pop_first().map(|(_, key)| key)
+    }
+}
+
+impl RedisStore {
+    /// Removes members from the index: of sessions that the caller itself has ended.
+    pub(super) async fn forget(
+        &self,
+        user: &UserId,
+        members: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        let mut command = redis::cmd("ZREM");
+        command.arg(self.index(user));
+        for member in members {
+            command.arg(member);
+        }
+        self.link.send(&command).await.map(drop).map_err(store_error)
+    }
+
+    /// Looks at the records that hints lead to.
+    pub(super) async fn look(
+        &self,
+        user: &UserId,
+        entries: impl Iterator<Item = Entry>,
+        now: Timestamp,
+    ) -> Result<Vec<Seen>, StoreError> {
+        let looking = entries.map(|entry| async move {
+            let answer = self.ask_for_head(entry.key).await?;
+            let found = match format::head(&answer) {
+                Ok(Some(record)) if record.is_alive(now) && record.user() == Some(user) => {
+                    Found::Living(Box::new(record))
+                }
+                Ok(_) => Found::Nothing,
+                Err(_) => Found::Unreadable,
+            };
+            Ok(Seen { entry, found })
+        });
+        all(looking).await.into_iter().collect()
+    }
+
+    /// Ends sessions if they are the user's, and takes them out of the index, with the hints that
+    /// led to them. Answers how many were alive.
+    pub(super) async fn end(
+        &self,
+        user: &UserId,
+        keys: impl IntoIterator<Item = SessionKey>,
+        hints: &[Entry],
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let ending = keys
+            .into_iter()
+            .map(|key| async move { (key, self.remove_record(key, Some(user), now).await) });
+        let (mut alive, mut forgotten, mut failed) = (0, Vec::new(), None);
+        let mut removed = BTreeSet::new();
+        for (key, answer) in all(ending).await {
+            match answer {
+                Ok(Some(found)) => {
+                    alive += usize::from(found.was_alive);
+                    forgotten.extend(found.indexed.into_iter().flat_map(|(_, e)| e.members()));
+                    removed.insert(key);
+                }
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        let led = hints.iter().filter(|entry| removed.contains(&entry.key));
+        forgotten.extend(led.flat_map(|entry| entry.members()));
+        if !forgotten.is_empty() {
+            // The sessions have ended, whatever becomes of the hints.
+            _ = self.forget(user, forgotten).await;
+        }
+        failed.map_or(Ok(alive), Err)
+    }
+
+    pub(super) async fn end_all(
+        &self,
+        user: UserId,
+        except: Option<SessionKey>,
+        keep_newest: usize,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let mut newest = Newest::new(keep_newest);
+        let (mut cursor, mut ended) = (Vec::from(*b"0"), 0);
+        loop {
+            let mut others;
+            (cursor, others) = self.scan(&user, &cursor).await?;
+            others.retain(|entry| Some(entry.key) != except);
+            for batch in others.chunks(BATCH) {
+                let mut ending = BTreeSet::new();
+                if keep_newest == 0 {
+                    ending.extend(batch.iter().map(|entry| entry.key));
+                } else {
+                    for Seen { entry, found } in
+                        self.look(&user, batch.iter().copied(), now).await?
+                    {
+                        match found {
+                            Found::Living(record) => {
+                                ending.extend(newest.push(&record, entry.key));
+                            }
+                            // Nobody can say that it is one of the newest.
+                            Found::Unreadable => _ = ending.insert(entry.key),
+                            Found::Nothing => {}
+                        }
+                    }
+                }
+                ended += self.end(&user, ending, batch, now).await?;
+            }
+            if cursor == b"0" {
+                return Ok(ended);
+            }
+        }
+    }
+
+    pub(super) async fn list_sessions(
+        &self,
+        user: UserId,
+        mut after: Option<SessionKey>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SessionSummary>, StoreError> {
+        let mut page = Vec::new();
+        while page.len() < limit {
+            let most = (limit - page.len()).saturating_add(SPARE_CANDIDATES).min(MOST_CANDIDATES);
+            let (candidates, are_all) = self.lowest_keys(&user, after, most).await?;
+            for batch in candidates.chunks(BATCH) {
+                for Seen { entry, found } in self.look(&user, batch.iter().copied(), now).await? {
+                    if let Found::Living(record) = found {
+                        page.push(record.summary(entry.key));
+                    }
+                }
+                if page.len() >= limit {
+                    break;
+                }
+            }
+            if are_all {
+                break;
+            }
+            after = candidates.last().map(|entry| entry.key);
+        }
+        page.truncate(limit);
+        Ok(page)
+    }
+
+    /// Of the index, the lowest keys behind `after` in their order; and whether there are no
+    /// others.
+    async fn lowest_keys(
+        &self,
+        user: &UserId,
+        after: Option<SessionKey>,
+        most: usize,
+    ) -> Result<(Vec<Entry>, bool), StoreError> {
+        let mut lowest = std::collections::BTreeMap::new();
+        let (mut cursor, mut are_all) = (Vec::from(*b"0"), true);
+        loop {
+            let entries;
+            (cursor, entries) = self.scan(user, &cursor).await?;
+            for entry in entries {
+                if Some(entry.key) > after {
+                    lowest.insert(entry.key, entry);
+                }
+                if lowest.len() > most {
+                    lowest.pop_last();
+                    are_all = false;
+                }
+            }
+            if cursor == b"0" {
+                return Ok((lowest.into_values().collect(), are_all));
+            }
+        }
+    }
+
+    /// Some members of the index, and where to go on; zero at the beginning and at the end. A
+    /// member that is there all the while is found, perhaps twice.
+    pub(super) async fn scan(
+        &self,
+        user: &UserId,
+        cursor: &[u8],
+    ) -> Result<(Vec<u8>, Vec<Entry>), StoreError> {
+        let mut command = redis::cmd("ZSCAN");
+        command.arg(self.index(user)).arg(cursor).arg("COUNT").arg(CHUNK);
+        let answer = self.link.send(&command).await.map_err(store_error)?;
+        let Some([cursor, members]) = reply::list(&answer) else { return Err(unexpected()) };
+        let cursor = reply::bytes(cursor).ok_or_else(unexpected)?;
+        let members = reply::pairs(members).ok_or_else(unexpected)?;
+        let members = members.into_iter().filter_map(|(member, _)| Member::read(member));
+        let hints = members.filter(|member| !member.is_mark).map(|member| member.entry);
+        Ok((cursor.into(), hints.collect()))
+    }
+}

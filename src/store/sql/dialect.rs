@@ -1,0 +1,60 @@
+//! What tells the databases apart.
+
+use sqlx::{Database, error::BoxDynError, error::DatabaseError};
+
+use super::statement::{Placeholders, Value};
+
+/// A database and how it is spoken to.
+pub(super) trait Dialect: Database {
+    const SYNTAX: Syntax;
+
+    /// Whether writers to the database wait for each other.
+    const HAS_ONE_WRITER: bool = false;
+
+    /// Adds a value to the arguments of a statement.
+    fn bind(arguments: &mut Self::Arguments, value: Value<'_>) -> Result<(), BoxDynError>;
+
+    fn rows_affected(result: &Self::QueryResult) -> u64;
+
+    fn integer(row: &Self::Row, column: &str) -> Result<Option<i64>, sqlx::Error>;
+
+    fn bytes<'r>(row: &'r Self::Row, column: &str) -> Result<Option<&'r [u8]>, sqlx::Error>;
+
+    /// What an error of the server means.
+    fn meaning(error: &dyn DatabaseError) -> Meaning;
+}
+
+/// How a dialect writes what the others write in another way.
+pub(super) struct Syntax {
+    pub(super) placeholders: Placeholders,
+    /// What an identifier is put between.
+    pub(super) quote: char,
+    pub(super) greatest: &'static str,
+    pub(super) least: &'static str,
+    /// The column `data` as UTF-8.
+    pub(super) data: &'static str,
+    /// The parameter `:data`, a JSON object, as a value of that column.
+    pub(super) new_data: &'static str,
+    /// The column `data`, emptied before if `:clears` is 1, after the merge patch `:data`: members
+    /// are replaced as a whole, and those that are null are removed. All members of the column are
+    /// strings. The patch is named once, as it may be long.
+    pub(super) merged_data: &'static str,
+    /// Behind a `SELECT`: the rows stay as they are until the statement ends.
+    pub(super) lock: &'static str,
+    /// The same without waiting for rows that others have locked.
+    pub(super) lock_free: &'static str,
+    /// Deletes from `{table}` the rows whose keys the query `{chosen}` answers, which runs once.
+    pub(super) delete: &'static str,
+}
+
+/// What an error of the server means for the statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// It was not carried out, since others were in the way: it can be sent again.
+    Again,
+    /// The server can't serve now.
+    Unavailable,
+    /// The server has given it up since it took too long.
+    Timeout,
+    Other,
+}

@@ -1,0 +1,275 @@
+//! Sessions in PostgreSQL.
+
+use sqlx::{
+    Arguments as _, AssertSqlSafe, PgPool, Postgres, Row as _,
+    error::{BoxDynError, DatabaseError},
+    postgres::{PgArguments, PgQueryResult, PgRow},
+};
+use tokio::time::Instant;
+
+use super::{
+    check::{self, Content, Found, advice},
+    dialect::{Dialect, Meaning, Syntax},
+    error::store_error,
+    statement::{Placeholders, Value},
+    store::SqlStore,
+    table::{Name, Table},
+};
+use crate::{
+    clock::Timestamp,
+    error::{ConfigError, StoreError, StoreErrorKind},
+};
+
+/// Version 12.
+const OLDEST_VERSION: i64 = 120_000;
+
+/// The advisory lock of those who migrate: "wristban" in ASCII.
+const MIGRATION_LOCK: i64 = 0x7772_6973_7462_616e;
+
+impl Dialect for Postgres {
+    const SYNTAX: Syntax = Syntax {
+        placeholders: Placeholders::Numbered,
+        quote: '"',
+        greatest: "GREATEST",
+        least: "LEAST",
+        data: "CAST(data AS text)",
+        new_data: "CAST(:data AS jsonb)",
+        // Null members of the patch replace what is there, and are removed then.
+        merged_data: "jsonb_strip_nulls(CASE WHEN :clears = 1 THEN CAST('{}' AS jsonb) \
+                      ELSE data END || CAST(:data AS jsonb))",
+        lock: " FOR UPDATE",
+        lock_free: " FOR UPDATE SKIP LOCKED",
+        // An array is computed once; what `IN` asks may be asked again for each row.
+        delete: "DELETE FROM {table} WHERE session_key = ANY(ARRAY({chosen}))",
+    };
+
+    fn bind(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError> {
+        match value {
+            Value::Integer(integer) => arguments.add(integer),
+            Value::Bytes(bytes) => arguments.add(bytes),
+            Value::Json(json) => arguments.add(json),
+        }
+    }
+
+    fn rows_affected(result: &PgQueryResult) -> u64 {
+        result.rows_affected()
+    }
+
+    fn integer(row: &PgRow, column: &str) -> Result<Option<i64>, sqlx::Error> {
+        row.try_get(column)
+    }
+
+    fn bytes<'r>(row: &'r PgRow, column: &str) -> Result<Option<&'r [u8]>, sqlx::Error> {
+        // Unchecked: the data is text.
+        row.try_get_unchecked(column)
+    }
+
+    fn meaning(error: &dyn DatabaseError) -> Meaning {
+        let code = error.code().unwrap_or_default();
+        match &*code {
+            // serialization_failure, deadlock_detected, lock_not_available
+            "40001" | "40P01" | "55P03" => Meaning::Again,
+            "57014" => Meaning::Timeout, // query_canceled, by a timeout or by hand
+            "25006" => Meaning::Unavailable, // read_only_sql_transaction
+            _ => match code.get(..2) {
+                // connection_exception, insufficient_resources, operator_intervention (such as a
+                // shutdown), system_error
+                Some("08" | "53" | "57" | "58") => Meaning::Unavailable,
+                _ => Meaning::Other,
+            },
+        }
+    }
+}
+
+/// Sessions in PostgreSQL, version 12 or newer.
+///
+/// ```no_run
+/// use sqlx::postgres::PgPoolOptions;
+/// use tower_wristband::{BoxError, PostgresStore, SessionLayer};
+///
+/// # async fn layer() -> Result<SessionLayer, BoxError> {
+/// let pool = PgPoolOptions::new().connect("postgres://app@localhost/app").await?;
+/// let store = PostgresStore::new(pool);
+/// store.migrate().await?;
+/// let sessions = SessionLayer::new(store);
+/// sessions.sessions().check().await?;
+/// # Ok(sessions)
+/// # }
+/// ```
+///
+/// # The pool
+///
+/// The pool is the caller's. Its `test_before_acquire`, on unless it is turned off, asks before
+/// each operation whether the connection still is there: another round trip. Without it, each
+/// connection that the server has closed fails one operation before it is replaced.
+///
+/// All operations go to this pool, so it must be the primary's: a replica lags behind, and is
+/// read-only, which [`check`](crate::Sessions::check) tells.
+///
+/// # When the server crashes or fails over
+///
+/// A commit is on the disk before it is answered, unless `synchronous_commit` or `fsync` are
+/// turned off: then a crash takes back the last moments, and a session that was just ended lives
+/// again. A failover to a replica loses what that replica hasn't received, unless
+/// `synchronous_standby_names` makes each commit wait for it.
+#[derive(Clone)]
+pub struct PostgresStore(pub(super) SqlStore<Postgres>);
+
+impl PostgresStore {
+    /// Keeps the sessions in the pool's database, in the table `wristband_sessions` of the first
+    /// schema of the search path. It must be there: see [`migrate`](Self::migrate).
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self(SqlStore::new(pool, Table::default()))
+    }
+
+    /// The same with another table.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
+    /// 48 ASCII letters, digits and underscores. Upper case stays upper case.
+    pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
+        let name = Name::new(name)?;
+        Ok(Self(SqlStore::new(self.0.pool, Table { name, ..self.0.table })))
+    }
+
+    /// The same with the table in a schema, which must be there.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_table`](Self::with_table).
+    pub fn with_schema(self, name: &str) -> Result<Self, ConfigError> {
+        let schema = Some(Name::new(name)?);
+        Ok(Self(SqlStore::new(self.0.pool, Table { schema, ..self.0.table })))
+    }
+
+    /// The SQL that creates the table and its indexes where they are missing.
+    #[must_use]
+    pub fn schema(&self) -> String {
+        let (table, name) = (self.0.quoted_table(), self.0.table.name.as_str());
+        format!(
+            r#"CREATE TABLE IF NOT EXISTS {table} (
+    session_key       BYTEA  NOT NULL PRIMARY KEY,
+    format            BIGINT NOT NULL,
+    version           BIGINT NOT NULL,
+    proof             BYTEA  NOT NULL,
+    rotated_at        BIGINT,
+    logins            BIGINT NOT NULL,
+    user_id           BYTEA,
+    label             BYTEA,
+    created_at        BIGINT NOT NULL,
+    authenticated_at  BIGINT,
+    last_seen_at      BIGINT NOT NULL,
+    absolute_deadline BIGINT NOT NULL,
+    expires_at        BIGINT NOT NULL,
+    idle_seconds      BIGINT NOT NULL,
+    absolute_seconds  BIGINT NOT NULL,
+    touch_seconds     BIGINT NOT NULL,
+    ends_with_browser BIGINT NOT NULL,
+    data              JSONB  NOT NULL CHECK (jsonb_typeof(data) = 'object')
+);
+CREATE INDEX IF NOT EXISTS "{name}_user"
+    ON {table} (user_id, authenticated_at, session_key) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{name}_expires_at" ON {table} (expires_at);
+"#
+        )
+    }
+
+    /// Creates the table and its indexes where they are missing. Several nodes may do so at once:
+    /// they wait for each other at an advisory lock.
+    ///
+    /// # Errors
+    ///
+    /// What the server says.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let failed = store_error::<Postgres>;
+        let mut transaction = self.0.pool.begin().await.map_err(failed)?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        sqlx::raw_sql(AssertSqlSafe(self.schema()))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)
+    }
+
+    pub(super) async fn check_all(&self, now: Timestamp) -> Result<(), StoreError> {
+        let failed = store_error::<Postgres>;
+        let started = Instant::now();
+        let (version, encoding, server): (i64, String, i64) = sqlx::query_as(
+            "SELECT CAST(current_setting('server_version_num') AS bigint), \
+             current_setting('server_encoding'), \
+             CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
+        )
+        .fetch_one(&self.0.pool)
+        .await
+        .map_err(failed)?;
+        let elapsed = started.elapsed();
+        server_is_fit(version, &encoding)?;
+        check::clock(now, elapsed, server)?;
+
+        let columns = sqlx::query(
+            "SELECT attname::text, format_type(atttypid, atttypmod), NOT attnotnull, \
+             COALESCE(attnum = ANY(indkey), false) \
+             FROM pg_attribute LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary \
+             WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
+        )
+        .bind(self.0.quoted_table())
+        .fetch_all(&self.0.pool)
+        .await
+        .map_err(failed)?;
+        let found = columns.iter().map(|row| {
+            Ok(Found {
+                name: row.try_get(0)?,
+                type_name: row.try_get(1)?,
+                is_nullable: row.try_get(2)?,
+                is_primary_key: row.try_get(3)?,
+            })
+        });
+        let found = found.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        check::shape(&self.0.table, &found, |content| match content {
+            Content::Key | Content::Proof | Content::Bytes => "bytea",
+            Content::Integer => "bigint",
+            Content::Data => "jsonb",
+        })?;
+        self.0.check_writable().await
+    }
+}
+
+fn server_is_fit(version: i64, encoding: &str) -> Result<(), StoreError> {
+    if version < OLDEST_VERSION {
+        return Err(advice(
+            StoreErrorKind::Other,
+            format!("the server is too old ({version}): PostgreSQL 12 or newer is needed"),
+        ));
+    }
+    if encoding != "UTF8" {
+        return Err(advice(
+            StoreErrorKind::Other,
+            format!(
+                "the database's encoding is {encoding}, which can't hold every text: create one \
+                 with ENCODING 'UTF8'"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_and_another_encoding_are_refused() {
+        assert!(server_is_fit(150_018, "UTF8").is_ok());
+        assert!(server_is_fit(OLDEST_VERSION, "UTF8").is_ok());
+        for (version, encoding) in [(110_022, "UTF8"), (150_018, "LATIN1")] {
+            let error = server_is_fit(version, encoding).expect_err("it is not fit");
+            assert_eq!(error.kind(), StoreErrorKind::Other);
+        }
+    }
+}

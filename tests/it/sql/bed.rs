@@ -1,0 +1,258 @@
+//! A database with a table of sessions that a test has to itself.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, MySqlPool, PgPool, Row as _, SqlitePool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+use tempfile::TempDir;
+use tower_wristband::{
+    Clock, Lifetime, MySqlStore, PostgresStore, SessionKey, SessionToken, SqliteStore, StoreError,
+    SystemClock, Timestamp, UserId,
+    store::{Change, Record, SessionStore},
+};
+
+use crate::servers::server;
+
+pub type Store = Arc<dyn SessionStore>;
+
+/// Longer than any test takes.
+pub const LIFETIME: Lifetime =
+    Lifetime::new(Duration::from_secs(3600), Duration::from_secs(4 * 3600));
+
+/// A pool of one of the databases.
+#[derive(Clone)]
+pub enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+    MySql(MySqlPool),
+}
+
+/// Does the same with whichever pool it is.
+macro_rules! with_pool {
+    ($pool:expr, $name:ident => $do:expr) => {
+        match $pool {
+            Pool::Sqlite($name) => $do,
+            Pool::Postgres($name) => $do,
+            Pool::MySql($name) => $do,
+        }
+    };
+}
+
+pub struct Bed {
+    pub pool: Pool,
+    /// The name of the table.
+    pub table: String,
+    file: Option<TempDir>,
+}
+
+/// A name that nothing else has.
+pub fn unique() -> String {
+    format!("t_{}", SessionToken::generate().unwrap().key())
+}
+
+impl Bed {
+    pub async fn sqlite() -> Self {
+        let file = tempfile::tempdir().unwrap();
+        // As it is for users; the table is another, as for the others.
+        SqliteStore::open(file.path().join("sessions")).await.unwrap();
+        let options = SqliteConnectOptions::new().filename(file.path().join("sessions"));
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        Self::migrated(Pool::Sqlite(pool), Some(file)).await
+    }
+
+    pub async fn postgres() -> Self {
+        let pool = PgPool::connect(&server("WRISTBAND_POSTGRES")).await.unwrap();
+        Self::migrated(Pool::Postgres(pool), None).await
+    }
+
+    pub async fn mysql() -> Self {
+        let pool = MySqlPool::connect(&server("WRISTBAND_MYSQL")).await.unwrap();
+        Self::migrated(Pool::MySql(pool), None).await
+    }
+
+    /// Without a table.
+    pub fn empty(pool: Pool, file: Option<TempDir>) -> Self {
+        Self { pool, table: unique(), file }
+    }
+
+    /// The same table by way of other connections.
+    pub fn with_pool(&self, pool: Pool) -> Self {
+        Self { pool, table: self.table.clone(), file: None }
+    }
+
+    pub async fn migrated(pool: Pool, file: Option<TempDir>) -> Self {
+        let bed = Self::empty(pool, file);
+        bed.migrate().await.unwrap();
+        bed
+    }
+
+    pub fn is_mysql(&self) -> bool {
+        matches!(self.pool, Pool::MySql(_))
+    }
+
+    pub fn file(&self) -> std::path::PathBuf {
+        self.file.as_ref().unwrap().path().join("sessions")
+    }
+
+    pub fn store(&self) -> Store {
+        self.store_on(&self.pool)
+    }
+
+    /// The store of another node, with connections of its own.
+    pub async fn node(&self) -> Store {
+        self.store_on(&self.other_pool(5).await)
+    }
+
+    pub fn store_on(&self, pool: &Pool) -> Store {
+        match pool.clone() {
+            Pool::Sqlite(pool) => Arc::new(SqliteStore::new(pool).with_table(&self.table).unwrap()),
+            Pool::Postgres(pool) => {
+                Arc::new(PostgresStore::new(pool).with_table(&self.table).unwrap())
+            }
+            Pool::MySql(pool) => Arc::new(MySqlStore::new(pool).with_table(&self.table).unwrap()),
+        }
+    }
+
+    /// Another pool of the same database, whose connections are not asked whether they are there.
+    pub async fn other_pool(&self, connections: u32) -> Pool {
+        match &self.pool {
+            Pool::Sqlite(pool) => {
+                let options = SqliteConnectOptions::clone(&pool.connect_options());
+                let pool = SqlitePoolOptions::new().max_connections(connections);
+                let pool = pool.test_before_acquire(false);
+                Pool::Sqlite(pool.connect_with(options).await.unwrap())
+            }
+            Pool::Postgres(pool) => {
+                let options = PgConnectOptions::clone(&pool.connect_options());
+                let pool = PgPoolOptions::new().max_connections(connections);
+                let pool = pool.test_before_acquire(false);
+                Pool::Postgres(pool.connect_with(options).await.unwrap())
+            }
+            Pool::MySql(pool) => {
+                let options = MySqlConnectOptions::clone(&pool.connect_options());
+                let pool = MySqlPoolOptions::new().max_connections(connections);
+                let pool = pool.test_before_acquire(false);
+                Pool::MySql(pool.connect_with(options).await.unwrap())
+            }
+        }
+    }
+
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        match self.pool.clone() {
+            Pool::Sqlite(pool) => {
+                SqliteStore::new(pool).with_table(&self.table).unwrap().migrate().await
+            }
+            Pool::Postgres(pool) => {
+                PostgresStore::new(pool).with_table(&self.table).unwrap().migrate().await
+            }
+            Pool::MySql(pool) => {
+                MySqlStore::new(pool).with_table(&self.table).unwrap().migrate().await
+            }
+        }
+    }
+
+    pub fn schema(&self) -> String {
+        match self.pool.clone() {
+            Pool::Sqlite(pool) => SqliteStore::new(pool).with_table(&self.table).unwrap().schema(),
+            Pool::Postgres(pool) => {
+                PostgresStore::new(pool).with_table(&self.table).unwrap().schema()
+            }
+            Pool::MySql(pool) => MySqlStore::new(pool).with_table(&self.table).unwrap().schema(),
+        }
+    }
+
+    /// Runs statements behind the store's back, with `{table}` for the table.
+    pub async fn sql(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let sql = AssertSqlSafe(sql.replace("{table}", &self.table));
+        with_pool!(&self.pool, pool => sqlx::raw_sql(sql).execute(pool).await.map(drop))
+    }
+
+    /// A number that a query answers.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.replace("{table}", &self.table));
+        with_pool!(&self.pool, pool => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap())
+    }
+
+    /// How the database writes bytes.
+    pub fn bytes(&self, bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self.pool {
+            Pool::Postgres(_) => format!("decode('{hex}', 'hex')"),
+            Pool::Sqlite(_) | Pool::MySql(_) => format!("x'{hex}'"),
+        }
+    }
+
+    /// All values of all rows, as the database sends them.
+    pub async fn dump(&self) -> Vec<Vec<u8>> {
+        macro_rules! values {
+            ($pool:expr) => {{
+                let sql = AssertSqlSafe(format!("SELECT * FROM {}", self.table));
+                let rows = sqlx::query(sql).fetch_all($pool).await.unwrap();
+                let value = |row, at| -> Option<Vec<u8>> { value(row, at) };
+                fn value<R: sqlx::Row>(row: &R, at: usize) -> Option<Vec<u8>>
+                where
+                    usize: sqlx::ColumnIndex<R>,
+                    for<'r> Option<Vec<u8>>: sqlx::Decode<'r, R::Database>,
+                {
+                    row.try_get_unchecked(at).unwrap()
+                }
+                rows.iter()
+                    .flat_map(|row| (0..row.len()).filter_map(move |at| value(row, at)))
+                    .collect()
+            }};
+        }
+        with_pool!(&self.pool, pool => values!(pool))
+    }
+}
+
+/// A session that may be in a store.
+#[derive(Clone)]
+pub struct Known {
+    pub key: SessionKey,
+    pub record: Record,
+}
+
+impl Known {
+    pub fn new(change: &Change, now: Timestamp) -> Self {
+        let token = SessionToken::generate().unwrap();
+        let mut record = Record::new(token.proof(), LIFETIME, now);
+        record.apply(change, now);
+        Self { key: token.key(), record }
+    }
+
+    /// Stores a session, which is signed in if a user is named.
+    pub async fn created(store: &Store, user: Option<&UserId>, now: Timestamp) -> Self {
+        let change = Change::new(1).with_field("first", &1).unwrap();
+        let change = match user {
+            Some(user) => change.with_user(user.clone()),
+            None => change,
+        };
+        let known = Self::new(&change, now);
+        store.create(known.key, known.record.clone(), None, now).await.unwrap();
+        known
+    }
+}
+
+/// A user whom nobody else has.
+pub fn user() -> UserId {
+    UserId::new(unique()).unwrap()
+}
+
+pub fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+/// The text of all sources of an error.
+pub fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
