@@ -36,6 +36,7 @@ mod contract;
 mod faults;
 mod fixtures;
 mod many_sessions;
+mod pgbouncer;
 mod round_trips;
 mod schema;
 mod sqlite_file;
