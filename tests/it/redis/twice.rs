@@ -223,32 +223,45 @@ async fn a_cluster_client_that_sends_again_by_itself_is_told_what_it_has_done() 
         store.destroy(known.key, None, now()).await.unwrap();
     }
 
-    let known = Known::new(&change());
-    let key = known.key;
-    macro_rules! with_lost_replies {
-        ($call:expr) => {{
-            let before = calls(&cluster, key);
-            for proxy in &proxies {
-                proxy.set_for(key.to_string().as_bytes(), Fault::LoseReply).await;
-            }
-            let call = tokio::spawn($call);
-            until("the write is done", async || calls(&cluster, key) != before).await;
-            for proxy in &proxies {
-                proxy.set(Fault::None).await;
-            }
-            call.await.unwrap().unwrap()
-        }};
+    // Now and then the client gives up instead, and says so; then another session has to show it.
+    let mut given_up = 0;
+    loop {
+        let known = Known::new(&change());
+        let key = known.key;
+        macro_rules! with_lost_replies {
+            ($call:expr) => {{
+                let before = calls(&cluster, key);
+                for proxy in &proxies {
+                    proxy.set_for(key.to_string().as_bytes(), Fault::LoseReply).await;
+                }
+                let call = tokio::spawn($call);
+                until("the write is done", async || calls(&cluster, key) != before).await;
+                for proxy in &proxies {
+                    proxy.set(Fault::None).await;
+                }
+                match call.await.unwrap() {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+                        given_up += 1;
+                        assert!(given_up < 20, "the client never sends again");
+                        continue;
+                    }
+                }
+            }};
+        }
+        with_lost_replies!(store.create(key, known.record.clone(), None, now()));
+        let delta = change().with_field("n", &1).unwrap();
+        let expect = Some(known.record.version());
+        let updated = with_lost_replies!(store.update(key, delta, 0, expect, now()));
+        assert!(matches!(updated, Updated::Stored));
+        let (from, to) = (known.record.proof(), proof());
+        let rotated = with_lost_replies!(store.rotate(key, from, to, change(), None, now()));
+        assert_eq!(rotated, Rotated::Stored);
+        let found = known.load(&store).await.unwrap();
+        assert_eq!((found.proof(), found.field("n")), (to, Some("1")));
+        assert!(with_lost_replies!(store.destroy(key, None, now())));
+        assert!(known.load(&store).await.is_none());
+        break;
     }
-    with_lost_replies!(store.create(key, known.record.clone(), None, now()));
-    let delta = change().with_field("n", &1).unwrap();
-    let expect = Some(known.record.version());
-    let updated = with_lost_replies!(store.update(key, delta, 0, expect, now()));
-    assert!(matches!(updated, Updated::Stored));
-    let (from, to) = (known.record.proof(), proof());
-    let rotated = with_lost_replies!(store.rotate(key, from, to, change(), None, now()));
-    assert_eq!(rotated, Rotated::Stored);
-    let found = known.load(&store).await.unwrap();
-    assert_eq!((found.proof(), found.field("n")), (to, Some("1")));
-    assert!(with_lost_replies!(store.destroy(key, None, now())));
-    assert!(known.load(&store).await.is_none());
 }
