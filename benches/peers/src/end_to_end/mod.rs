@@ -66,6 +66,10 @@ impl Layer {
         })
     }
 
+    fn keeps_sessions(self) -> bool {
+        !matches!(self, Self::Bare | Self::TwoHeaders)
+    }
+
     /// What stands for it on the command line of the server's process.
     fn argument(self) -> String {
         let value = self.to_possible_value().expect("no layer is skipped");

@@ -146,7 +146,7 @@ impl Server {
         ensure!(!server.url.is_empty(), "the server ended before it served");
         let (status, _) = server.get("/")?;
         ensure!(
-            layer == Layer::Bare || status == StatusCode::UNAUTHORIZED,
+            !layer.keeps_sessions() || status == StatusCode::UNAUTHORIZED,
             "with {layer:?} and no cookie the answer was {status}"
         );
         server.log_in()?;
