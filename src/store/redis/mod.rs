@@ -61,8 +61,8 @@ const LONGEST_PREFIX: usize = 64;
 /// * `maxmemory-policy noeviction`, or no `maxmemory`: a server that evicts keys ends sessions
 ///   unseen, and forgets which sessions a user has. A full one answers
 ///   [`Full`](crate::StoreErrorKind::Full).
-/// * A write that the server has acknowledged survives its crash as far as `appendfsync` says, and a
-///   failover if it had reached the replica: replication is asynchronous. With
+/// * A write that the server has acknowledged survives its crash as far as `appendfsync` says, and
+///   a failover if it had reached the replica: replication is asynchronous. With
 ///   `min-replicas-to-write` a master that has lost its replicas refuses writes
 ///   ([`Unavailable`](crate::StoreErrorKind::Unavailable)) after `min-replicas-max-lag`, which
 ///   bounds what a failover can lose.
