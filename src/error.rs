@@ -38,8 +38,10 @@ pub enum ConfigErrorKind {
     Limit,
     /// The address of the login page is not one that a browser can be sent to.
     LoginAddress,
-    /// A name in the store, such as a prefix or a table, is not one that it can have.
-    StoreName,
+    /// The name of a store's table or schema is not a plain one.
+    TableName,
+    /// What the keys of a store are to begin with is not plain, or too long.
+    KeyPrefix,
 }
 
 impl ConfigError {

@@ -378,7 +378,9 @@
 //! # Features
 //!
 //! None is on by default. `axum`: extractors and responses. `tracing`: events of a session's life,
-//! with the target `tower_wristband`. `testing`: see above. A feature changes nothing elsewhere.
+//! with the target `tower_wristband`. `testing`: see above. `sqlite`, `postgres` and `mysql`:
+//! `SqliteStore`, `PostgresStore` and `MySqlStore`, on the pools of `sqlx`. A feature changes
+//! nothing elsewhere.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -436,7 +438,6 @@ pub use store::MySqlStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What takes too long for every change: properties with many more cases, races run many times over.
+# What takes too long for every change: properties with many more cases, concurrent histories on every store,
+# races run many times over.
 # Shards, each for a machine of its own: `tests/long.sh 1/3` runs the first of three.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +16,7 @@ count=${shard#*/}
 if ! [[ $shard =~ ^[1-9][0-9]*/[1-9][0-9]*$ ]] || [ "$index" -gt "$count" ]; then
     fail "$shard is no shard: 1/3, 2/3 and 3/3 are those of three"
 fi
+[ -n "${WRISTBAND_SERVERS:-}" ] || exec ./tests/servers.sh ./tests/long.sh "$shard"
 ./tests/setup.sh
 
 suites=(
@@ -25,7 +27,18 @@ suites=(
     "for _ in \$(seq 200); do cargo test --locked --release --all-features --lib -q store::memory || exit 1; done"
     "for _ in \$(seq 50); do cargo test --locked --release --all-features --test it -q contract:: || exit 1; done"
     "for _ in \$(seq 50); do cargo test --locked --release --all-features --test it -q lost_updates:: || exit 1; done"
+    "for _ in \$(seq 10); do cargo test --locked --release --all-features --test it -q redis::contract || exit 1; done"
+    "for _ in \$(seq 10); do cargo test --locked --release --all-features --test it -q sql::contract || exit 1; done"
 )
+# A thousand on a healthy network, and a thousand on one that loses requests and replies.
+for store in in_memory on_sqlite on_postgres on_mysql on_redis on_a_redis_cluster on_redis_with_sentinels; do
+    test=histories::histories_${store}_are_linearizable
+    suites+=("WRISTBAND_HISTORIES=1000 cargo test --locked --release --all-features --test it $test")
+done
+for store in sqlite postgres mysql redis redis-cluster redis-sentinel; do
+    cases="WRISTBAND_TEST_STORE=$store PROPTEST_CASES=1000"
+    suites+=("$cases cargo test --locked --release --all-features --test it session_model")
+done
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -43,15 +43,16 @@ declare -A servers=()                        # the signal that ends a process at
 groups=()                                    # other processes, by their groups
 initdb=
 
-# Servers that tests started, and left behind when they were killed themselves. The number in a file may be
-# another process by now; one that works in the directory is ours.
+# Servers that tests started, and left behind when they were killed themselves: what works in their directory.
 left_behind() {
-    local file pid
-    for file in "$directory"/private/*/{KILL,QUIT}; do
-        [ -e "$file" ] || continue
-        pid=$(<"$file")
-        case $(readlink "/proc/$pid/cwd") in
-            "$directory"/private/*) servers[$pid]=${file##*/} ;;
+    local process
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/cwd") in
+            "$directory"/private/*)
+                # Killed, PostgreSQL would leave shared memory behind.
+                [ "$(<"$process/comm")" = postgres ] && servers[${process#/proc/}]=QUIT ||
+                    servers[${process#/proc/}]=KILL
+                ;;
         esac
     done
 }
@@ -143,8 +144,13 @@ password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 "${as_user[@]}" initdb --pgdata="$directory/postgres/data" --username=wristband --no-sync \
     --encoding=UTF8 --locale=C --auth=password --pwfile="$directory/postgres/password" >"$directory/initdb.log" 2>&1 &
 initdb=$!
-"${as_user[@]}" mariadb-install-db --no-defaults --datadir="$directory/mysql/data" --skip-test-db \
-    --skip-name-resolve --auth-root-authentication-method=normal >"$directory/install-db.log" 2>&1 &
+# In a directory that they share, one MariaDB that starts would remove the temporary tables of another.
+mariadb_options=(
+    --no-defaults --datadir="$directory/mysql/data" --tmpdir="$directory/mysql" --skip-name-resolve
+    --innodb-flush-method=nosync --innodb-flush-log-at-trx-commit=0
+)
+"${as_user[@]}" mariadb-install-db "${mariadb_options[@]}" --skip-test-db \
+    --auth-root-authentication-method=normal >"$directory/install-db.log" 2>&1 &
 install_db=$!
 groups+=("$install_db")
 
@@ -218,9 +224,9 @@ DELETE FROM mysql.global_priv WHERE User IN ('', 'root');
 FLUSH PRIVILEGES;
 CREATE DATABASE wristband;
 EOF_SQL
-start mysql KILL mariadbd --no-defaults --datadir="$directory/mysql/data" --socket="$directory/mysql/socket" \
-    --bind-address=127.0.0.1 --port="$mysql_port" --skip-name-resolve --init-file="$directory/mysql/init.sql" \
-    --pid-file="$directory/mysql/pid" --innodb-flush-log-at-trx-commit=0 --max-connections=300
+start mysql KILL mariadbd "${mariadb_options[@]}" --socket="$directory/mysql/socket" --bind-address=127.0.0.1 \
+    --port="$mysql_port" --init-file="$directory/mysql/init.sql" --pid-file="$directory/mysql/pid" \
+    --max-connections=300
 mysql=$last
 
 # --- Until all of them answer.

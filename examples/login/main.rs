@@ -4,6 +4,10 @@
 //! alice / wonderland and bob / builder. `LISTEN=127.0.0.1:8080` listens elsewhere; with port 0 the
 //! system chooses a free one.
 //!
+//! `STORE` says where the sessions are kept: `memory`, which is the default, `sqlite:PATH`,
+//! `postgres://…`, `mysql://…`, `redis://…` or `redis+cluster://HOST:PORT,HOST:PORT`. What a database
+//! needs to have is made where it is missing. Several of these programs can share one.
+//!
 //! Start reading at [`routes::site`]: it says who is let in where.
 
 mod accounts;
@@ -13,19 +17,25 @@ mod devices;
 mod login;
 mod pages;
 mod routes;
+mod store;
 mod time;
 
-use std::{env, error::Error, io, sync::Arc, time::Duration};
+use std::{env, io, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
-use tower_wristband::{MemoryStore, SessionLayer, Sweeper, store::SessionStore};
+use tower_wristband::{BoxError, SessionLayer, Sweeper};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), BoxError> {
     let address = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let store = open_store();
+    let (place, store) =
+        store::open(&env::var("STORE").unwrap_or_else(|_| "memory".to_owned())).await?;
     let _sweeper = Sweeper::spawn(Arc::clone(&store), Duration::from_secs(60));
-    let site = routes::site(&SessionLayer::new(store))?;
+    let sessions = SessionLayer::new(store);
+    // What is wrong with the database is said now, rather than to every visitor.
+    sessions.sessions().check().await?;
+    println!("sessions are kept in {place}");
+    let site = routes::site(&sessions)?;
 
     // Asked for before anybody is told that the site is ready, so that no signal is missed.
     let stop = stop_signal()?;
@@ -33,11 +43,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, site).with_graceful_shutdown(stop).await?;
     Ok(())
-}
-
-/// Where the sessions are kept: here, until the program ends.
-fn open_store() -> Arc<dyn SessionStore> {
-    Arc::new(MemoryStore::new())
 }
 
 /// Ends with the first Ctrl-C or SIGTERM.

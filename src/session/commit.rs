@@ -28,7 +28,6 @@ use crate::{
 /// A commit under way. Dropping it leaves each of its store calls done or not done; what it was to
 /// store is not tried again.
 pub(crate) struct Commit {
-    turn: Turn,
     plan: Plan,
     wanted: Pending,
     base: Option<(SessionKey, Record)>,
@@ -38,6 +37,8 @@ pub(crate) struct Commit {
     call: Option<Call>,
     error: Option<SessionError>,
     finished: bool,
+    // Last, so that it is given back when a store call that is cancelled is over.
+    turn: Turn,
 }
 
 /// What a commit came to.
@@ -127,7 +128,11 @@ impl Commit {
             (Step::Rotate, Some((key, record))) => {
                 let (token, version) = config.random.token_and_version()?;
                 let token = token.with_key(*key);
-                let change = self.wanted.to_change_with_login(version);
+                let mut change = self.wanted.to_change_with_login(version);
+                if self.wanted.login.is_some() && self.wanted.lifetime.is_none() {
+                    // A store that keeps its index apart then knows the deadline beforehand.
+                    change = change.with_lifetime(record.lifetime());
+                }
                 let (from, to) = (record.proof(), token.proof());
                 let future = store.rotate(*key, from, to, change.clone(), cap, now);
                 Call::Rotate(Within::new(limit, future), token, change)

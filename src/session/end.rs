@@ -106,9 +106,10 @@ impl Session {
         state.head_sent = true;
         let cookie = match state.issued.take() {
             Some(issued) => {
-                let Issued { token, until } = *issued;
+                // A clone, so that the box wipes its own: what is moved out stays in its memory.
+                let Issued { token, until } = &*issued;
                 let now = self.config().now();
-                CookieToSend::Set(token, until.map(|until| until.saturating_since(now)))
+                CookieToSend::Set(token.clone(), until.map(|until| until.saturating_since(now)))
             }
             None if state.logged_out && self.presented_at().is_some() => CookieToSend::Removal,
             None => CookieToSend::Nothing,

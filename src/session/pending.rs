@@ -15,24 +15,28 @@ use crate::{
     user::UserId,
 };
 
-/// What the request wants changed. A commit works on a clone, which is cheap, so that the handle goes on to show
-/// it, and [retires](Self::retire) it when it ends, however it ends: a write whose outcome is
-/// unknown is never repeated.
+/// What the request wants changed. A commit works on a clone, which is cheap, so that the handle
+/// goes on to show it, and [retires](Self::retire) it when it ends, however it ends: a write whose
+/// outcome is unknown is never repeated.
 #[derive(Clone, Default)]
-pub(crate) struct Pending(Option<Arc<Wishes>>);
+pub(crate) struct Pending {
+    wishes: Option<Arc<Wishes>>,
+    /// How often the handle has begun to stand for another session.
+    beginnings: u32,
+}
 
 impl Deref for Pending {
     type Target = Wishes;
 
     fn deref(&self) -> &Wishes {
         static NONE: Wishes = Wishes::NONE;
-        self.0.as_deref().unwrap_or(&NONE)
+        self.wishes.as_deref().unwrap_or(&NONE)
     }
 }
 
 impl DerefMut for Pending {
     fn deref_mut(&mut self) -> &mut Wishes {
-        Arc::make_mut(self.0.get_or_insert_with(|| Arc::new(Wishes::NONE)))
+        Arc::make_mut(self.wishes.get_or_insert_with(|| Arc::new(Wishes::NONE)))
     }
 }
 
@@ -62,17 +66,27 @@ impl Pending {
                 .collect()
         };
         let needed = Wishes { clears: self.clears, fields, ..Wishes::NONE };
-        Self((!needed.is_empty()).then(|| Arc::new(needed)))
+        let wishes = (!needed.is_empty()).then(|| Arc::new(needed));
+        Self { wishes, beginnings: self.beginnings }
     }
 
-    /// Forgets what a commit has dealt with, and keeps what was asked for since.
+    /// Nothing yet, for another session.
+    pub(crate) fn afresh(&self) -> Self {
+        Self { wishes: None, beginnings: self.beginnings.wrapping_add(1) }
+    }
+
+    /// Forgets what a commit has dealt with, and keeps what was asked for since; all of it, if that
+    /// is for another session.
     pub(crate) fn retire(&mut self, dealt_with: &Self) {
-        match (&mut self.0, &dealt_with.0) {
+        if self.beginnings != dealt_with.beginnings {
+            return;
+        }
+        match (&mut self.wishes, &dealt_with.wishes) {
             // Nothing was asked for since.
-            (Some(wishes), Some(same)) if Arc::ptr_eq(wishes, same) => self.0 = None,
+            (Some(wishes), Some(same)) if Arc::ptr_eq(wishes, same) => self.wishes = None,
             (Some(wishes), _) => {
                 Arc::make_mut(wishes).retire(dealt_with);
-                self.0.take_if(|wishes| wishes.is_empty());
+                self.wishes.take_if(|wishes| wishes.is_empty());
             }
             (None, _) => {}
         }

@@ -177,7 +177,7 @@ impl State {
     /// Without a session and without wishes.
     pub(crate) fn start_afresh(&mut self) {
         self.standing = Standing::Vacant;
-        self.pending = Pending::default();
+        self.pending = self.pending.afresh();
         self.rotation_missed = false;
     }
 

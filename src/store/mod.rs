@@ -68,7 +68,6 @@ mod sql;
 mod sweeper;
 
 #[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::RedisStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;

@@ -112,8 +112,8 @@ impl SweeperBuilder {
         self
     }
 
-    /// How many sessions one call to the store removes at most (one, if that is zero). Defaults to
-    /// 1000.
+    /// How many sessions one call to the store removes at most (one, if that is zero); there are a
+    /// hundred calls a second at most. Defaults to 1000.
     pub fn batch(mut self, batch: usize) -> Self {
         self.batch = batch.max(1);
         self

@@ -72,7 +72,7 @@ impl SessionToken {
     /// What a store keeps of the token.
     #[must_use]
     pub fn proof(&self) -> Proof {
-        Proof(Sha256::digest(&*self.0).into())
+        Proof(Sha256::digest(self.0.as_slice()).into())
     }
 
     /// Whether both are the same token, in constant time.

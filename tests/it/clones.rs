@@ -317,3 +317,40 @@ async fn a_session_made_for_a_lost_login_keeps_the_lifetime_of_the_lost_one() {
         assert!(record.field("cart").is_some());
     }
 }
+#[tokio::test]
+async fn a_wish_for_another_session_is_not_retired_by_a_commit_of_the_old_one() {
+    let world = world();
+    let alice = world.signed_in("alice").await;
+    let gate = Gate::new();
+    world.faults.next(Operation::Update, Fault::Hold(gate.clone()));
+    let handler = {
+        let gate = gate.clone();
+        app(&world.layer.optional(), move |session| {
+            let gate = gate.clone();
+            async move {
+                session.insert("theme", "dark").unwrap();
+                session.set_label("Firefox").unwrap();
+                let clone = session.clone();
+                let saving = clone.save();
+                let switching = async {
+                    gate.arrived().await;
+                    session.log_in("bob").unwrap();
+                    session.insert("theme", "dark").unwrap();
+                    session.set_label("Firefox").unwrap();
+                    gate.release();
+                };
+                let (saved, ()) = tokio::join!(saving, switching);
+                saved.unwrap();
+                text("")
+            }
+        })
+    };
+    let response = visit(&handler, &alice).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let bob = cookie_from(&response).expect("bob's cookie");
+    assert_eq!(body(visit(&who(&world.layer), &bob).await).await, "bob");
+    let read = app(&world.layer, |session| async move {
+        text(session.get::<String>("theme").unwrap().unwrap_or_default())
+    });
+    assert_eq!(body(visit(&read, &bob).await).await, "dark");
+}

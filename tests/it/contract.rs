@@ -7,7 +7,7 @@ use tower_wristband::{
     testing::{Fault, FaultyStore, Operation, contract},
 };
 
-mod careless;
+pub(crate) mod careless;
 #[allow(dead_code, reason = "its `main` is for `cargo run`")]
 #[path = "../../examples/custom_store.rs"]
 pub(crate) mod custom_store;

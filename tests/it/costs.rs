@@ -12,7 +12,8 @@ use allocation_counter::measure;
 use http::{HeaderValue, Request, Response, header::COOKIE};
 use tower::{Layer, Service, service_fn};
 use tower_wristband::{
-    MemoryStore, Session, SessionLayer,
+    Lifetime, MemoryStore, Session, SessionLayer, SessionToken, Timestamp,
+    store::{Change, Record, SessionStore},
     testing::{Operation, issue},
 };
 
@@ -230,4 +231,22 @@ async fn a_logout_and_a_login_on_a_session_are_two_calls_with_the_load() {
         text("")
     });
     assert_eq!(calls(&world, Operation::Destroy, visit(&logout, &cookie)).await, (2, 1));
+}
+
+#[test]
+fn what_has_been_swept_from_memory_is_freed() {
+    const VALUE: usize = 10_000;
+    let store = MemoryStore::new();
+    let (created, lifetime) = (Timestamp::from_unix_millis(0), Lifetime::default());
+    let value = "x".repeat(VALUE);
+    let kept = measure(|| {
+        for version in 0..100 {
+            let token = SessionToken::generate().unwrap();
+            let mut record = Record::new(token.proof(), lifetime, created);
+            record.apply(&Change::new(version).with_field("big", &value).unwrap(), created);
+            now(store.create(token.key(), record, None, created)).unwrap();
+        }
+        assert_eq!(now(store.sweep(1000, created + lifetime.absolute())).unwrap(), 100);
+    });
+    assert!(kept.bytes_current < VALUE as i64 * 10, "{} bytes are kept", kept.bytes_current);
 }

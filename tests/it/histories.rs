@@ -1,9 +1,11 @@
-//! Random concurrent histories on each store, checked for linearizability: for every session there is an
-//! order of what was done to it that a sequential specification allows, and in which nothing comes before
-//! what had been answered when it began. So a store behaves as if every operation happened at one moment.
+//! Random concurrent histories on each store, checked for linearizability: for every session there
+//! is an order of what was done to it that a sequential specification allows, and in which nothing
+//! comes before what had been answered when it began. So a store behaves as if every operation
+//! happened at one moment.
 //!
-//! `WRISTBAND_HISTORIES` is how many there are for each store. A failure names its seed: with
-//! `WRISTBAND_SEED` the same calls are made again, though not in the same order.
+//! `WRISTBAND_HISTORIES` is how many there are for each store, once on a healthy network and once
+//! on one that loses requests and replies. A failure names its seed: with `WRISTBAND_SEED` the same
+//! calls are made again, though not in the same order.
 
 mod check;
 mod plan;
@@ -23,7 +25,10 @@ use tower_wristband::{
     testing::{Fault, FaultyStore, Operation},
 };
 
-use self::{check::violation, plan::Plan, run::History};
+use self::{
+    check::violation,
+    plan::{Plan, Random},
+};
 use crate::{
     contract::careless::{Careless, Defect},
     stores::{Kind, Namespace},
@@ -38,15 +43,16 @@ fn seeds(default: u64) -> Range<u64> {
     first..first + number("WRISTBAND_HISTORIES").unwrap_or(default)
 }
 
-async fn history(seed: u64, nodes: &Nodes) -> History {
-    run::run(&Plan::of(seed), nodes).await
-}
-
-/// What is wrong with one of these histories, if anything is, and how many answers were errors.
-async fn first_violation(seeds: Range<u64>, nodes: &Nodes) -> Result<usize, String> {
+/// What is wrong with one of these histories, if anything is; and how many answers were errors.
+async fn first_violation(
+    seeds: Range<u64>,
+    nodes: &Nodes,
+    network: fn(&Arc<dyn SessionStore>, u64) -> Arc<dyn SessionStore>,
+) -> Result<usize, String> {
     let mut errors = 0;
     for seed in seeds {
-        let history = history(seed, nodes).await;
+        let nodes = [network(&nodes[0], seed), network(&nodes[1], seed + 1)];
+        let history = run::run(&Plan::of(seed), &nodes).await;
         if let Some(violation) = violation(&history) {
             return Err(format!("WRISTBAND_SEED={seed}: {violation}"));
         }
@@ -55,41 +61,40 @@ async fn first_violation(seeds: Range<u64>, nodes: &Nodes) -> Result<usize, Stri
     Ok(errors)
 }
 
+fn healthy(store: &Arc<dyn SessionStore>, _: u64) -> Arc<dyn SessionStore> {
+    Arc::clone(store)
+}
+
+/// Every fifth answer is an error, whether the operation was done or not.
+fn lossy(store: &Arc<dyn SessionStore>, seed: u64) -> Arc<dyn SessionStore> {
+    use Operation::{Create, Destroy, DestroyUser, List, Load, Rotate, Touch, Update};
+    let mut random = Random(seed);
+    let store = FaultyStore::new(Arc::clone(store));
+    let faults = store.faults();
+    for operation in [Load, Create, Update, Rotate, Touch, Destroy, List, DestroyUser] {
+        for _ in 0..30 {
+            let fault = match random.next() % 10 {
+                0 => Fault::LostReply(StoreErrorKind::Timeout),
+                1 => Fault::Error(StoreErrorKind::Unavailable),
+                _ => Fault::Pending,
+            };
+            faults.next(operation, fault);
+        }
+    }
+    Arc::new(store)
+}
+
 async fn are_linearizable(kind: Kind) {
     let namespace = Namespace::new(kind);
     let nodes: Nodes = [(); 2].map(|()| Arc::new(namespace.connect()) as _);
-    match first_violation(seeds(60), &nodes).await {
+    match first_violation(seeds(40), &nodes, healthy).await {
         Ok(errors) => assert_eq!(errors, 0, "errors on a healthy {kind}"),
         Err(violation) => panic!("{kind} is not linearizable. {violation}"),
     }
-    // And with a network that loses requests and replies.
-    let nodes = nodes.map(|node| Arc::new(lossy(node)) as _);
-    match first_violation(seeds(20), &nodes).await {
+    match first_violation(seeds(20), &nodes, lossy).await {
         Ok(errors) => assert_ne!(errors, 0, "no request was lost"),
         Err(violation) => panic!("{kind} with errors is not linearizable. {violation}"),
     }
-}
-
-/// A store of which every fifth answer, or so, is an error, whatever was done.
-fn lossy(store: Arc<dyn SessionStore>) -> FaultyStore<Arc<dyn SessionStore>> {
-    use Operation::{Create, Destroy, DestroyUser, List, Load, Rotate, Touch, Update};
-    let store = FaultyStore::new(store);
-    let faults = store.faults();
-    for (number, operation) in
-        [Load, Create, Update, Rotate, Touch, Destroy, List, DestroyUser].into_iter().enumerate()
-    {
-        for call in 0..1000 {
-            faults.next(
-                operation,
-                match (call * 7 + number) % 10 {
-                    3 => Fault::LostReply(StoreErrorKind::Timeout),
-                    8 => Fault::Error(StoreErrorKind::Unavailable),
-                    _ => Fault::Pending,
-                },
-            );
-        }
-    }
-    store
 }
 
 macro_rules! on_each_store {
@@ -115,6 +120,10 @@ const ENOUGH: u64 = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_broken_store_is_caught() {
+    let first = seeds(0).start;
+    let careful: Arc<dyn SessionStore> = Arc::new(Careless::new(Defect::None));
+    let nodes = [Arc::clone(&careful), careful];
+    first_violation(first..first + ENOUGH, &nodes, healthy).await.expect("a careful store");
     let mut missed = Vec::new();
     for defect in [
         Defect::OverwritesTakenKeys,
@@ -139,11 +148,10 @@ async fn a_broken_store_is_caught() {
     ] {
         let store: Arc<dyn SessionStore> = Arc::new(Careless::new(defect));
         let nodes = [Arc::clone(&store), store];
-        let caught = first_violation(seeds(ENOUGH), &nodes).await;
-        println!("{defect:?}: {caught:?}");
+        let caught = first_violation(first..first + ENOUGH, &nodes, healthy).await;
         if caught.is_ok() {
             missed.push(defect);
         }
     }
-    assert!(missed.is_empty(), "not caught within {ENOUGH} histories: {missed:?}");
+    assert!(missed.is_empty(), "not caught among {ENOUGH} histories from {first}: {missed:?}");
 }

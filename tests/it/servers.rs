@@ -148,11 +148,7 @@ impl Server {
         let mut command = self.command(self.kind.program());
         command.args(self.kind.arguments(self)).args(&self.options);
         command.stdout(log.try_clone().expect("a log")).stderr(log);
-        let process = command.spawn().expect("the server is installed");
-        // For `tests/servers.sh`, should this process be killed.
-        fs::write(self.directory.join(self.kind.fast_signal()), process.id().to_string())
-            .expect("a file");
-        process
+        command.spawn().expect("the server is installed")
     }
 
     /// A program that runs in the directory, as its owner: databases refuse to run as root.

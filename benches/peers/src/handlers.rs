@@ -11,7 +11,7 @@ use axum_core::extract::FromRequestParts;
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response,
-    header::{COOKIE, SET_COOKIE},
+    header::{COOKIE, Entry, SET_COOKIE},
 };
 use http_body_util::Empty;
 use tower::{Service, service_fn};
@@ -56,9 +56,13 @@ pub(crate) fn request(cookie: Option<HeaderValue>) -> Request<()> {
 }
 
 /// What is kept of a response whose cookie is needed afterwards: a server sends a response and
-/// drops it, and does not pile up hundreds.
+/// drops it, and does not pile up hundreds. A line that removes another cookie is not it.
 pub(crate) fn set_cookie(mut response: Response<Body>) -> Option<HeaderValue> {
-    response.headers_mut().remove(SET_COOKIE)
+    let removes = |line: &HeaderValue| line.as_bytes().windows(9).any(|part| part == b"Max-Age=0");
+    match response.headers_mut().entry(SET_COOKIE) {
+        Entry::Occupied(lines) => lines.remove_entry_mult().1.find(|line| !removes(line)),
+        Entry::Vacant(_) => None,
+    }
 }
 
 /// What a browser sends back of it.

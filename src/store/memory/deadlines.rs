@@ -20,7 +20,7 @@ const MIN_STALE: usize = 64;
 /// A hint that a session may have expired. It may be stale: the session has been seen since, or has
 /// ended. It is less than a second later than the deadline, unless a shorter lifetime was set.
 ///
-/// It takes 12 bytes, and there is one for each session.
+/// It takes 12 bytes, and there is at least one for each session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hint {
     // Whole seconds, rounded up: one that was due before the deadline would be put back for the

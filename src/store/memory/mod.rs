@@ -50,10 +50,13 @@ impl MemoryStore {
 
     /// A store for at most `max` sessions, so that visitors can't exhaust the memory.
     ///
-    /// When it is full, it looks at a few hundred sessions that may have expired, to make room. If
-    /// none of them has, a new anonymous session is refused as
+    /// When it is full, it looks at a few hundred sessions that may have expired a second ago or
+    /// earlier, to make room. If none of them has, a new anonymous session is refused as
     /// [`Full`](crate::StoreErrorKind::Full). A new session of a user ends the oldest anonymous
     /// one, and is refused only if there is none. A login on a session that exists needs no room.
+    ///
+    /// What is replaced or removed is freed in batches: each thread may keep up to 128 records that
+    /// are no more.
     #[must_use]
     pub fn with_max_sessions(max: usize) -> Self {
         Self(Arc::new(Sessions::new(Some(Bound::new(max)))))

@@ -30,9 +30,9 @@ const ROOM_TO_MAKE: usize = 64;
 const HINTS_PER_REMOVAL: usize = 4;
 const MORE_HINTS: usize = 64;
 
-/// So many records that were replaced or removed are freed at a time. For each batch all threads are
-/// interrupted once, which costs a read that is under way some microseconds.
-const FREED_AT_A_TIME: usize = 256;
+/// So many records that were replaced or removed are freed at a time, by each thread. For each
+/// batch all threads are interrupted, which costs a read that is under way some microseconds.
+const FREED_AT_A_TIME: usize = 128;
 
 /// How many keys of a user are read under the lock at a time.
 const PAGE: usize = 128;
@@ -216,18 +216,23 @@ impl Sessions {
     /// Removes at most `limit` expired records, and answers how many. Where most sessions have been
     /// seen since their hints were added, it stops when it has looked at some times as many.
     pub(super) fn sweep(&self, limit: usize, now: Timestamp) -> usize {
-        let _frees = self.frees_what_is_removed();
-        self.deadlines
+        let frees = self.frees_what_is_removed();
+        let removed = self
+            .deadlines
             .shards()
             .flat_map(|shard| std::iter::from_fn(move || self.deadlines.pop_due(shard, now)))
             .take(limit.saturating_mul(HINTS_PER_REMOVAL).saturating_add(MORE_HINTS))
             .filter(|hint| self.remove_expired(*hint, now))
             .take(limit)
-            .count()
+            .count();
+        if removed > 0 {
+            frees.flush();
+        }
+        removed
     }
 
-    /// As long as it is held, what is removed is not freed. The last one frees it who has seen it in
-    /// the map: with this, whoever removes, and not a reader in the middle of a request.
+    /// As long as it is held, what is removed is not freed. The last one frees it who may have seen
+    /// it in the map: with this, whoever removes, and seldom a reader in the middle of a request.
     fn frees_what_is_removed(&self) -> impl Guard + '_ {
         self.records.guard()
     }

@@ -19,7 +19,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::error::{can_be_sent_again, ends_the_connection};
+use super::{
+    error::{can_be_sent_again, ends_the_connection},
+    reply,
+};
 
 /// How long one attempt to connect may take. While the caller waits, another follows.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -87,13 +90,17 @@ async fn connect_to_master(client: &Client) -> Result<Connection, RedisError> {
         .set_connection_timeout(Some(CONNECT))
         .set_response_timeout(Some(LONGEST));
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-    // A replica may lag behind: neither a revoked session nor a rotated token would be dead there.
     let hello: Value = redis::cmd("HELLO").query_async(&mut connection).await?;
-    match super::reply::property(&hello, "role").as_deref() {
-        Some("master") => Ok(Connection::Node(connection)),
-        _ => Err((ErrorKind::Io, "the server is not a master: name the master of the replication")
-            .into()),
+    if reply::property(&hello, "mode").as_deref() == Some("cluster") {
+        let what = "the server is a node of a Cluster: make the store with `RedisStore::cluster`";
+        return Err((ErrorKind::InvalidClientConfig, what).into());
     }
+    // A replica may lag behind: neither a revoked session nor a rotated token would be dead there.
+    if reply::property(&hello, "role").as_deref() != Some("master") {
+        let what = "the server is no master: name the master that it replicates";
+        return Err((ErrorKind::Io, what).into());
+    }
+    Ok(Connection::Node(connection))
 }
 
 async fn connect_to_cluster(client: &ClusterClient) -> Result<Connection, RedisError> {

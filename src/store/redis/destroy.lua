@@ -14,8 +14,11 @@ if done() then return {tonumber(e) or 0, user or '', authenticated} end
 if e or (ARGV[3] ~= '' and ARGV[3] ~= user) then return {0, '', ''} end
 local r = read()
 local code = r and now < expires_at(r) and 1 or 2
--- What is left for a while makes a repeated `create` or `destroy` known again.
-redis.call('DEL', key)
-redis.call('HSET', key, 'e', code, 'w', remember(), 'u', user or '', 't', t or '')
+-- What is left for a while makes a repeated `create` or `destroy` known again. The key must not be gone for
+-- a moment: while its slot moves it would then be looked for where it moves to.
+for _, field in ipairs(redis.call('HKEYS', key)) do
+  if field ~= 'w' and field ~= 'u' and field ~= 't' then redis.call('HDEL', key, field) end
+end
+redis.call('HSET', key, 'e', code, 'w', remember())
 redis.call('PEXPIRE', key, 1000 * REMEMBERED)
 return {code, user or '', authenticated}

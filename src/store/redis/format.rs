@@ -208,18 +208,18 @@ impl Entry {
         bytes
     }
 
-    /// Both members that it may have.
+    /// Both members that it may have: the hint and the mark.
     pub(super) fn members(self) -> [Vec<u8>; 2] {
-        [b'P', b'S'].map(|state| [&self.bytes()[..], &[state]].concat())
+        [b'P', b'S'].map(|kind| [&self.bytes()[..], &[kind]].concat())
     }
 }
 
-/// An entry as it is in the index.
+/// A member of an index.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     pub(super) entry: Entry,
-    /// Its record is known to have been stored.
-    pub(super) is_settled: bool,
+    /// It is not the hint, but the mark beside one that its record is known to have been stored.
+    pub(super) is_mark: bool,
 }
 
 impl Member {
@@ -228,14 +228,14 @@ impl Member {
     /// Nothing if it is not a member that the store has written.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (key, rest) = bytes.split_first_chunk::<16>()?;
-        let (millis, state) = rest.split_first_chunk::<6>()?;
-        let is_settled = match state {
+        let (millis, kind) = rest.split_first_chunk::<6>()?;
+        let is_mark = match kind {
             b"S" => true,
             b"P" => false,
             _ => return None,
         };
         let authenticated = millis.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        Some(Self { entry: Entry { key: SessionKey::from_bytes(*key), authenticated }, is_settled })
+        Some(Self { entry: Entry { key: SessionKey::from_bytes(*key), authenticated }, is_mark })
     }
 
     /// The members that a script has answered one behind the other.

@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod format;
 mod join;
+mod logins;
 mod reply;
 mod script;
 mod sessions;
@@ -57,24 +58,25 @@ const LONGEST_PREFIX: usize = 64;
 ///
 /// # What the server has to be set to
 ///
-/// * `maxmemory-policy noeviction`, or no `maxmemory`: a server that evicts keys ends sessions unseen,
-///   and forgets which sessions a user has. A full one answers [`Full`](crate::StoreErrorKind::Full).
-/// * A write that the server has acknowledged survives its crash as far as `appendfsync` says, and a
-///   failover if it had reached the replica: replication is asynchronous. With `min-replicas-to-write`
-///   a master that has lost its replicas refuses writes ([`Unavailable`]) after
-///   `min-replicas-max-lag`, which bounds what a failover can lose.
-/// * The user of the access list needs all commands that [`check`](SessionStore::check) tries:
-///   `+@read +@write +@scripting +@connection +time +info +cluster|info` on the keys of the prefix, with
-///   `-@dangerous +info` allowed.
+/// * `maxmemory-policy noeviction`, or no `maxmemory`: a server that evicts keys ends sessions
+///   unseen, and forgets which sessions a user has. A full one answers
+///   [`Full`](crate::StoreErrorKind::Full).
+/// * A write that the server has acknowledged survives its crash as far as `appendfsync` says, and
+///   a failover if it had reached the replica: replication is asynchronous. With
+///   `min-replicas-to-write` a master that has lost its replicas refuses writes
+///   ([`Unavailable`](crate::StoreErrorKind::Unavailable)) after `min-replicas-max-lag`, which
+///   bounds what a failover can lose.
+/// * A user of an access list needs `+@hash +@sortedset +@scripting +exists +type +del +pexpire
+///   +pttl +time +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the
+///   prefix.
 ///
 /// # Time limits
 ///
-/// `store_timeout` of the layer decides how long a request waits. The limits of the client are set so
-/// that they are not shorter: an attempt to connect takes two seconds and is repeated, a node of a
-/// Cluster has two seconds to answer and is then asked again, and in all a call takes a minute at
+/// `store_timeout` of the layer decides how long a request waits. The limits of the client are set
+/// so that they are not shorter: an attempt to connect takes two seconds and is repeated, a node of
+/// a Cluster has two seconds to answer and is then asked again, and in all a call takes a minute at
 /// the most. A `response_timeout` that a `ClusterClient` was built with limits the whole call as
 /// well: build it without.
-///
 #[derive(Clone)]
 pub struct RedisStore {
     link: Arc<Link>,
@@ -120,7 +122,7 @@ impl RedisStore {
             && prefix.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
         if !is_valid {
             return Err(ConfigError::new(
-                ConfigErrorKind::StoreName,
+                ConfigErrorKind::KeyPrefix,
                 "a prefix has at most 64 visible ASCII characters, and no braces",
             ));
         }

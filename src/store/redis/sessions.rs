@@ -5,8 +5,9 @@ use redis::Value;
 use super::{
     RedisStore,
     error::{store_error, unexpected},
-    format::{self, Entry, HEAD, Member},
+    format::{self, Entry, HEAD},
     join::both,
+    logins::Index,
     reply,
     script::{CREATE, DESTROY, ROTATE, Script, TOUCH, UPDATE},
     users::Seen,
@@ -30,7 +31,7 @@ struct Announced {
     login: Option<(UserId, Entry)>,
     /// The lifetime that the session has to have still.
     foreseen: Option<Lifetime>,
-    others: Vec<Member>,
+    index: Index,
 }
 
 /// What `destroy` has removed.
@@ -69,7 +70,7 @@ impl RedisStore {
         let mut announced = Announced::default();
         if let Some(user) = record.user() {
             let entry = Entry::new(key, record.started_at());
-            announced.others =
+            announced.index =
                 self.announce(user, entry, record.absolute_deadline(), cap, now).await?;
             announced.login = Some((user.clone(), entry));
         }
@@ -77,7 +78,7 @@ impl RedisStore {
         let (answer, others) = self.write_seeing(&CREATE, key, &arguments, &announced, now).await;
         match reply::code(&answer?)? {
             0 => Err(StoreError::new(StoreErrorKind::Collision)),
-            _ => self.enforce(announced.login, cap, others?, now).await,
+            _ => self.enforce(announced.login, cap, &announced.index, others?, now).await,
         }
     }
 
@@ -129,7 +130,7 @@ impl RedisStore {
             match reply::code(&answer?)? {
                 0 => return Ok(Rotated::Gone),
                 1 => {
-                    self.enforce(announced.login, cap, others?, now).await?;
+                    self.enforce(announced.login, cap, &announced.index, others?, now).await?;
                     return Ok(Rotated::Stored);
                 }
                 2 => return Ok(Rotated::Stored),
@@ -223,7 +224,7 @@ impl RedisStore {
         };
         let entry = Entry::new(key, start);
         let deadline = lifetime.absolute_deadline(start);
-        announced.others = self.announce(&user, entry, deadline, cap, now).await?;
+        announced.index = self.announce(&user, entry, deadline, cap, now).await?;
         announced.login = parts.user.is_some().then_some((user, entry));
         Ok(Some(announced))
     }
@@ -239,11 +240,10 @@ impl RedisStore {
     ) -> (Result<Value, StoreError>, Result<Vec<Seen>, StoreError>) {
         let writing = self.write(script, key, arguments, now);
         match &announced.login {
-            Some((user, entry)) if !announced.others.is_empty() => {
-                let others = announced.others.iter().filter(|other| other.entry.key != entry.key);
-                both(writing, self.look(user, others.copied(), now)).await
+            Some((user, entry)) => {
+                both(writing, self.look(user, announced.index.others(entry.key), now)).await
             }
-            _ => (writing.await, Ok(Vec::new())),
+            None => (writing.await, Ok(Vec::new())),
         }
     }
 

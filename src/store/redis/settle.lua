@@ -1,25 +1,24 @@
--- Puts logins of a user in an order: a login ends only sessions that have settled before it, so two never end
--- each other, and the last one sees all others. KEYS[1] the index, ARGV[1] the cap, ARGV[2] the entry of this
--- login, the others those of sessions that were found to be stored.
+-- Puts the logins of a user in an order: a login ends only sessions that have settled before it, so two never
+-- end each other, and the last one sees all others. KEYS[1] the index, ARGV[1] the cap, then the keys and
+-- authentication times of sessions that were found to be stored, that of this login last.
 --
--- Answers all settled members behind a dot if there may be more than the cap; nothing if another login has
--- settled this one, and sees to the cap.
-local index = KEYS[1]
+-- The mark beside a hint ends with S. Its score is its place in the order: microseconds, far above all
+-- deadlines, which are milliseconds. Answers the marks before this login if there may be more than the cap.
+local index, FIRST_MARK = KEYS[1], '1000000000000000'
 
-local function settle(entry)
-  local deadline = redis.call('ZSCORE', index, entry .. 'P')
-  if not deadline then return false end
-  redis.call('ZREM', index, entry .. 'P')
-  redis.call('ZADD', index, 'GT', deadline, entry .. 'S')
-  return true
+local function place(entry)
+  return redis.call('ZSCORE', index, entry .. 'S')
 end
 
-local first = settle(ARGV[2])
-for at = 3, #ARGV do settle(ARGV[at]) end
-if not first then return '' end
-if redis.call('ZCARD', index) <= tonumber(ARGV[1]) then return '.' end
-local settled = {}
-for _, member in ipairs(redis.call('ZRANGE', index, 0, -1)) do
-  if member:sub(-1) == 'S' then settled[#settled + 1] = member end
+local time = redis.call('TIME')
+local last = tonumber(redis.call('ZRANGE', index, -1, -1, 'WITHSCORES')[2]) or 0
+local next = math.max(1000000 * time[1] + time[2], last + 1)
+for at = 2, #ARGV do
+  if redis.call('ZSCORE', index, ARGV[at] .. 'P') and not place(ARGV[at]) then
+    redis.call('ZADD', index, string.format('%.0f', next), ARGV[at] .. 'S')
+    next = next + 1
+  end
 end
-return '.' .. table.concat(settled)
+local own = place(ARGV[#ARGV])
+if not own or redis.call('ZCOUNT', index, '-inf', '(' .. FIRST_MARK) <= tonumber(ARGV[1]) then return '' end
+return table.concat(redis.call('ZRANGEBYSCORE', index, FIRST_MARK, '(' .. own))

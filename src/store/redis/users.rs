@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use redis::Value;
-
 use super::{
     RedisStore,
     error::{store_error, unexpected},
     format::{self, Entry, Member},
-    join::{all, both},
+    join::all,
     reply,
-    script::{ANNOUNCE, SETTLE},
 };
 use crate::{
     clock::Timestamp,
@@ -21,7 +18,7 @@ use crate::{
 };
 
 /// How many sessions are asked for, or ended, at a time.
-const BATCH: usize = 128;
+pub(super) const BATCH: usize = 128;
 
 /// How many members of an index the server is asked for at a time.
 const CHUNK: usize = 1000;
@@ -33,7 +30,7 @@ const SPARE_CANDIDATES: usize = 100;
 
 /// What a hint has led to.
 pub(super) struct Seen {
-    member: Member,
+    pub(super) entry: Entry,
     found: Found,
 }
 
@@ -45,19 +42,34 @@ enum Found {
     Nothing,
 }
 
+impl Seen {
+    /// The living session that this login has led to: another login on it since has an entry of its
+    /// own.
+    pub(super) fn login(&self) -> Option<&Record> {
+        match &self.found {
+            Found::Living(record)
+                if self.entry == Entry::new(self.entry.key, record.started_at()) =>
+            {
+                Some(record)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The newest sessions by authentication time, then key.
-struct Newest {
+pub(super) struct Newest {
     most: usize,
     kept: BTreeSet<(Timestamp, SessionKey)>,
 }
 
 impl Newest {
-    fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self { most, kept: BTreeSet::new() }
     }
 
     /// Takes a session in, and answers the one that is too many.
-    fn push(&mut self, record: &Record, key: SessionKey) -> Option<SessionKey> {
+    pub(super) fn push(&mut self, record: &Record, key: SessionKey) -> Option<SessionKey> {
         self.kept.insert((record.started_at(), key));
         if self.kept.len() <= self.most {
             return None;
@@ -67,25 +79,6 @@ impl Newest {
 }
 
 impl RedisStore {
-    /// Writes a hint into the index, before the record. Answers the members if the cap may have no
-    /// room for another session.
-    pub(super) async fn announce(
-        &self,
-        user: &UserId,
-        entry: Entry,
-        deadline: Timestamp,
-        cap: Option<usize>,
-        now: Timestamp,
-    ) -> Result<Vec<Member>, StoreError> {
-        let now = now.as_unix_millis().to_string();
-        let deadline = deadline.as_unix_millis().to_string();
-        let cap = cap.map(|cap| cap.max(1).to_string()).unwrap_or_default();
-        let arguments = [now.as_bytes(), &entry.bytes(), deadline.as_bytes(), cap.as_bytes()];
-        let answer = ANNOUNCE.run(&self.link, &self.index(user), &arguments).await;
-        let answer = answer.map_err(store_error)?;
-        Ok(Member::read_all(reply::bytes(&answer).ok_or_else(unexpected)?).collect())
-    }
-
     /// Removes members from the index: of sessions that the caller itself has ended.
     pub(super) async fn forget(
         &self,
@@ -100,84 +93,15 @@ impl RedisStore {
         self.link.send(&command).await.map(drop).map_err(store_error)
     }
 
-    /// Ends the oldest of the user's sessions beyond the cap, but never the one just bound.
-    pub(super) async fn enforce(
-        &self,
-        login: Option<(UserId, Entry)>,
-        cap: Option<usize>,
-        others: Vec<Seen>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let (Some((user, own)), Some(cap)) = (login, cap.map(|cap| cap.max(1))) else {
-            return Ok(());
-        };
-        let mut newest = Newest::new(cap - 1);
-        let mut known = BTreeSet::new();
-        let mut stored = Vec::new();
-        let mut too_many = Vec::new();
-        for Seen { member, found } in others {
-            if member.is_settled {
-                known.insert(member.entry.key);
-            }
-            match found {
-                Found::Living(record) if member.is_settled => {
-                    too_many.extend(newest.push(&record, member.entry.key));
-                }
-                Found::Living(_) => stored.push(member.entry),
-                Found::Unreadable | Found::Nothing => {}
-            }
-        }
-        // Those can end already: whoever settles meanwhile is one more.
-        let ending = self.end(&user, too_many, Vec::new(), now);
-        let (settled, ended) = both(self.settle(&user, own, &stored, cap), ending).await;
-        ended?;
-        let settled: Vec<Member> = Member::read_all(&settled?)
-            .filter(|member| member.entry.key != own.key && !known.contains(&member.entry.key))
-            .collect();
-        for batch in settled.chunks(BATCH) {
-            let mut too_many = Vec::new();
-            for Seen { member, found } in self.look(&user, batch.iter().copied(), now).await? {
-                if let Found::Living(record) = found {
-                    too_many.extend(newest.push(&record, member.entry.key));
-                }
-            }
-            self.end(&user, too_many, Vec::new(), now).await?;
-        }
-        Ok(())
-    }
-
-    /// Settles the login and all that were found to be stored. Answers all that have settled, if
-    /// they may be too many.
-    async fn settle(
-        &self,
-        user: &UserId,
-        own: Entry,
-        stored: &[Entry],
-        cap: usize,
-    ) -> Result<Vec<u8>, StoreError> {
-        let cap = cap.to_string();
-        let entries: Vec<_> = [own].iter().chain(stored).map(|entry| entry.bytes()).collect();
-        let arguments: Vec<&[u8]> =
-            [cap.as_bytes()].into_iter().chain(entries.iter().map(|entry| &entry[..])).collect();
-        let answer = SETTLE.run(&self.link, &self.index(user), &arguments).await;
-        match answer.map_err(store_error)? {
-            Value::BulkString(mut answer) => {
-                answer.drain(..answer.len().min(1));
-                Ok(answer)
-            }
-            _ => Err(unexpected()),
-        }
-    }
-
     /// Looks at the records that hints lead to.
     pub(super) async fn look(
         &self,
         user: &UserId,
-        members: impl Iterator<Item = Member>,
+        entries: impl Iterator<Item = Entry>,
         now: Timestamp,
     ) -> Result<Vec<Seen>, StoreError> {
-        let looking = members.map(|member| async move {
-            let answer = self.ask_for_head(member.entry.key).await?;
+        let looking = entries.map(|entry| async move {
+            let answer = self.ask_for_head(entry.key).await?;
             let found = match format::head(&answer) {
                 Ok(Some(record)) if record.is_alive(now) && record.user() == Some(user) => {
                     Found::Living(Box::new(record))
@@ -185,18 +109,18 @@ impl RedisStore {
                 Ok(_) => Found::Nothing,
                 Err(_) => Found::Unreadable,
             };
-            Ok(Seen { member, found })
+            Ok(Seen { entry, found })
         });
         all(looking).await.into_iter().collect()
     }
 
-    /// Ends sessions if they are the user's, and takes them out of the index, with the members that
+    /// Ends sessions if they are the user's, and takes them out of the index, with the hints that
     /// led to them. Answers how many were alive.
-    async fn end(
+    pub(super) async fn end(
         &self,
         user: &UserId,
         keys: impl IntoIterator<Item = SessionKey>,
-        members: Vec<Member>,
+        hints: &[Entry],
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let ending = keys
@@ -215,8 +139,8 @@ impl RedisStore {
                 Err(error) => failed = Some(error),
             }
         }
-        let led = members.iter().filter(|member| removed.contains(&member.entry.key));
-        forgotten.extend(led.flat_map(|member| member.entry.members()));
+        let led = hints.iter().filter(|entry| removed.contains(&entry.key));
+        forgotten.extend(led.flat_map(|entry| entry.members()));
         if !forgotten.is_empty() {
             // The sessions have ended, whatever becomes of the hints.
             _ = self.forget(user, forgotten).await;
@@ -234,29 +158,28 @@ impl RedisStore {
         let mut newest = Newest::new(keep_newest);
         let (mut cursor, mut ended) = (Vec::from(*b"0"), 0);
         loop {
-            let members;
-            (cursor, members) = self.scan(&user, &cursor).await?;
-            let others: Vec<Member> =
-                members.into_iter().filter(|member| Some(member.entry.key) != except).collect();
+            let mut others;
+            (cursor, others) = self.scan(&user, &cursor).await?;
+            others.retain(|entry| Some(entry.key) != except);
             for batch in others.chunks(BATCH) {
                 let mut ending = BTreeSet::new();
                 if keep_newest == 0 {
-                    ending.extend(batch.iter().map(|member| member.entry.key));
+                    ending.extend(batch.iter().map(|entry| entry.key));
                 } else {
-                    for Seen { member, found } in
+                    for Seen { entry, found } in
                         self.look(&user, batch.iter().copied(), now).await?
                     {
                         match found {
                             Found::Living(record) => {
-                                ending.extend(newest.push(&record, member.entry.key));
+                                ending.extend(newest.push(&record, entry.key));
                             }
                             // Nobody can say that it is one of the newest.
-                            Found::Unreadable => _ = ending.insert(member.entry.key),
+                            Found::Unreadable => _ = ending.insert(entry.key),
                             Found::Nothing => {}
                         }
                     }
                 }
-                ended += self.end(&user, ending, batch.to_vec(), now).await?;
+                ended += self.end(&user, ending, batch, now).await?;
             }
             if cursor == b"0" {
                 return Ok(ended);
@@ -276,9 +199,9 @@ impl RedisStore {
             let most = (limit - page.len()).saturating_add(SPARE_CANDIDATES).min(MOST_CANDIDATES);
             let (candidates, are_all) = self.lowest_keys(&user, after, most).await?;
             for batch in candidates.chunks(BATCH) {
-                for Seen { member, found } in self.look(&user, batch.iter().copied(), now).await? {
+                for Seen { entry, found } in self.look(&user, batch.iter().copied(), now).await? {
                     if let Found::Living(record) = found {
-                        page.push(record.summary(member.entry.key));
+                        page.push(record.summary(entry.key));
                     }
                 }
                 if page.len() >= limit {
@@ -288,7 +211,7 @@ impl RedisStore {
             if are_all {
                 break;
             }
-            after = candidates.last().map(|member| member.entry.key);
+            after = candidates.last().map(|entry| entry.key);
         }
         page.truncate(limit);
         Ok(page)
@@ -301,15 +224,15 @@ impl RedisStore {
         user: &UserId,
         after: Option<SessionKey>,
         most: usize,
-    ) -> Result<(Vec<Member>, bool), StoreError> {
+    ) -> Result<(Vec<Entry>, bool), StoreError> {
         let mut lowest = std::collections::BTreeMap::new();
         let (mut cursor, mut are_all) = (Vec::from(*b"0"), true);
         loop {
-            let members;
-            (cursor, members) = self.scan(user, &cursor).await?;
-            for member in members {
-                if Some(member.entry.key) > after {
-                    lowest.insert(member.entry.key, member);
+            let entries;
+            (cursor, entries) = self.scan(user, &cursor).await?;
+            for entry in entries {
+                if Some(entry.key) > after {
+                    lowest.insert(entry.key, entry);
                 }
                 if lowest.len() > most {
                     lowest.pop_last();
@@ -324,11 +247,11 @@ impl RedisStore {
 
     /// Some members of the index, and where to go on; zero at the beginning and at the end. A
     /// member that is there all the while is found, perhaps twice.
-    async fn scan(
+    pub(super) async fn scan(
         &self,
         user: &UserId,
         cursor: &[u8],
-    ) -> Result<(Vec<u8>, Vec<Member>), StoreError> {
+    ) -> Result<(Vec<u8>, Vec<Entry>), StoreError> {
         let mut command = redis::cmd("ZSCAN");
         command.arg(self.index(user)).arg(cursor).arg("COUNT").arg(CHUNK);
         let answer = self.link.send(&command).await.map_err(store_error)?;
@@ -336,6 +259,7 @@ impl RedisStore {
         let cursor = reply::bytes(cursor).ok_or_else(unexpected)?;
         let members = reply::pairs(members).ok_or_else(unexpected)?;
         let members = members.into_iter().filter_map(|(member, _)| Member::read(member));
-        Ok((cursor.into(), members.collect()))
+        let hints = members.filter(|member| !member.is_mark).map(|member| member.entry);
+        Ok((cursor.into(), hints.collect()))
     }
 }

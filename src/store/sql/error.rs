@@ -6,7 +6,7 @@ use super::dialect::{Dialect, Meaning};
 use crate::error::{BoxError, StoreError, StoreErrorKind};
 
 /// How often a statement is sent again that others were in the way of.
-const MAX_RETRIES: u32 = 6;
+const MAX_RETRIES: u32 = 10;
 
 /// The first pause; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);

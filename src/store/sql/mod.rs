@@ -21,8 +21,9 @@ mod table;
 
 use std::fmt;
 
-use super::{Change, Proof, Record, Rotated, SessionKey, SessionStore, SessionSummary};
-use super::{StoreFuture, Updated};
+use super::{
+    Change, Proof, Record, Rotated, SessionKey, SessionStore, SessionSummary, StoreFuture, Updated,
+};
 use crate::{clock::Timestamp, user::UserId};
 
 #[cfg(feature = "mysql")]
@@ -32,7 +33,7 @@ pub use postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
-/// Makes a store of each type, whose first field is a [`SqlStore`](store::SqlStore).
+/// Makes each type, whose first field is a [`SqlStore`](store::SqlStore), a store.
 macro_rules! stores {
     ($($feature:literal $name:ident),*) => {$(
         #[cfg(feature = $feature)]
@@ -140,7 +141,8 @@ macro_rules! stores {
         #[cfg(feature = $feature)]
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name)).field("table", &self.0.table).finish_non_exhaustive()
+                let mut text = f.debug_struct(stringify!($name));
+                text.field("table", &self.0.table).finish_non_exhaustive()
             }
         }
     )*};

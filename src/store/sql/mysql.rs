@@ -35,8 +35,8 @@ impl Dialect for MySql {
         // As bytes, whatever the character set of the connection is.
         data: "CAST(data AS BINARY)",
         new_data: "CONVERT(:data USING utf8mb4)",
-        // MariaDB 10.11 leaves a member as it is if the patch removes the one before it, and that was
-        // the first: so the first is one that no patch names, since no field has an empty name.
+        // MariaDB 10.11 leaves a member as it is if the patch removes the one before it, and that
+        // was the first: so the first is one that no patch names, since no field has an empty name.
         merged_data: "JSON_REMOVE(JSON_MERGE_PATCH(JSON_OBJECT('', ''), \
                       CASE WHEN :clears = 1 THEN '{}' ELSE data END, \
                       CONVERT(:data USING utf8mb4)), '$.\"\"')",
@@ -143,7 +143,7 @@ impl MySqlStore {
     ///
     /// # Errors
     ///
-    /// [`ConfigErrorKind::StoreName`](crate::ConfigErrorKind::StoreName) if it is no name of 1 to
+    /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
     /// 48 ASCII letters, digits and underscores.
     pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
         let name = Name::new(name)?;

@@ -106,6 +106,14 @@ impl Dialect for Postgres {
 /// All operations go to this pool, so it must be the primary's: a replica lags behind, and is
 /// read-only, which [`check`](crate::Sessions::check) tells.
 ///
+/// # PgBouncer
+///
+/// In session mode there is nothing to do. In transaction mode, which is untested, a prepared
+/// statement of one client is not there for the next: it takes PgBouncer 1.21 or newer with
+/// `max_prepared_statements`, or a pool whose `statement_cache_capacity` is 0. No operation needs
+/// more than one statement of a transaction; only [`migrate`](Self::migrate) has several, in one
+/// transaction.
+///
 /// # When the server crashes or fails over
 ///
 /// A commit is on the disk before it is answered, unless `synchronous_commit` or `fsync` are
@@ -127,7 +135,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ConfigErrorKind::StoreName`](crate::ConfigErrorKind::StoreName) if it is no name of 1 to
+    /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
     /// 48 ASCII letters, digits and underscores. Upper case stays upper case.
     pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
         let name = Name::new(name)?;

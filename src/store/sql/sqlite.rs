@@ -151,7 +151,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`ConfigErrorKind::StoreName`](crate::ConfigErrorKind::StoreName) if it is no name of 1 to
+    /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
     /// 48 ASCII letters, digits and underscores.
     pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
         let name = Name::new(name)?;

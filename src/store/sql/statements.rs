@@ -3,6 +3,9 @@
 //! Each is atomic by itself, and looks at the row where it changes it: nothing is written that was
 //! read before. MySQL assigns columns one after the other, and a later expression sees the new
 //! value of an earlier column; so each expression here has the same value either way.
+//!
+//! `expires_at + 0` keeps a database from looking for a user's sessions by way of their deadlines,
+//! among those of everybody.
 
 use super::{
     columns::FORMAT,
@@ -92,7 +95,7 @@ impl Statements {
             )),
             list: statement(format!(
                 "SELECT {COLUMNS} FROM {table} WHERE user_id = :user AND session_key > :after \
-                 AND expires_at > :now ORDER BY session_key LIMIT :limit"
+                 AND expires_at + 0 > :now ORDER BY session_key LIMIT :limit"
             )),
             // Logins of one user wait for each other at the locks, so that two never end each
             // other: the second finds itself gone, and ends nobody. Where there are so many that
@@ -104,18 +107,18 @@ impl Statements {
                  MAX(CASE WHEN session_key = :key THEN 1 ELSE 0 END) OVER () AS is_there, \
                  COUNT(*) OVER () AS found \
                  FROM (SELECT session_key, authenticated_at FROM {table} \
-                 WHERE user_id = :user AND expires_at > :now \
+                 WHERE user_id = :user AND expires_at + 0 > :now \
                  ORDER BY authenticated_at DESC, session_key DESC LIMIT :most{lock}) AS newest) \
                  AS placed WHERE place > :cap AND (is_there = 1 OR found = :most)"
             )),
             destroy_expired_of_user: delete(format!(
                 "SELECT session_key FROM {table} WHERE user_id = :user \
-                 AND session_key <> :except AND expires_at <= :now \
+                 AND session_key <> :except AND expires_at + 0 <= :now \
                  ORDER BY authenticated_at DESC, session_key DESC LIMIT :batch{lock}"
             )),
             destroy_user: delete(format!(
                 "SELECT session_key FROM {table} WHERE user_id = :user \
-                 AND session_key <> :except AND expires_at > :now \
+                 AND session_key <> :except AND expires_at + 0 > :now \
                  ORDER BY authenticated_at DESC, session_key DESC \
                  LIMIT :batch OFFSET :keep{lock}"
             )),

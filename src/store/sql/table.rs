@@ -24,7 +24,7 @@ impl Name {
             return Ok(Self(name.to_owned()));
         }
         Err(ConfigError::new(
-            ConfigErrorKind::StoreName,
+            ConfigErrorKind::TableName,
             format!(
                 "{name:?} is no name of a table or schema: it takes 1 to {MAX_BYTES} ASCII \
                  letters, digits and underscores, of which the first is no digit"

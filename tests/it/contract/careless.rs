@@ -14,7 +14,7 @@ use super::CustomStore;
 
 /// What a careless author may do.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Defect {
+pub(crate) enum Defect {
     None,
     OverwritesTakenKeys,
     LosesTheLabel,
@@ -59,7 +59,7 @@ pub(super) enum Defect {
 
 impl Defect {
     /// Each with the point that it breaks.
-    pub(super) const ALL: &[(Self, u8)] = &[
+    pub(crate) const ALL: &[(Self, u8)] = &[
         (Self::OverwritesTakenKeys, 1),
         (Self::LosesTheLabel, 2),
         (Self::LoadsTheExpired, 2),
@@ -103,13 +103,13 @@ impl Defect {
 }
 
 /// A careful store around which one operation is careless.
-pub(super) struct Careless {
+pub(crate) struct Careless {
     inner: Arc<CustomStore>,
     defect: Defect,
 }
 
 impl Careless {
-    pub(super) fn new(defect: Defect) -> Self {
+    pub(crate) fn new(defect: Defect) -> Self {
         Self { inner: Arc::default(), defect }
     }
 }

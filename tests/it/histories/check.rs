@@ -23,8 +23,8 @@ impl Seen {
     }
 }
 
-/// What is wrong with a history, if anything is: the shortest beginning that has no order, without the
-/// reads that don't matter.
+/// What is wrong with a history, if anything is: the shortest beginning that has no order, without
+/// the reads that don't matter.
 pub fn violation(history: &History) -> Option<String> {
     for session in 0..SESSIONS {
         let seen = seen_by(session, history);
@@ -46,8 +46,8 @@ pub fn violation(history: &History) -> Option<String> {
     None
 }
 
-/// A history is linearizable if and only if that of each session is: what is done to a user's sessions is
-/// something done to each, at a moment of its own.
+/// A history is linearizable if and only if that of each session is: what is done to a user's
+/// sessions is something done to each, at a moment of its own.
 fn seen_by(session: usize, history: &History) -> Vec<Seen> {
     let seen = |event: &Event| match event {
         Event::Asked(id, asked) => {
@@ -91,8 +91,8 @@ fn reads(events: &[Seen]) -> Vec<usize> {
     events.iter().filter_map(read).collect()
 }
 
-/// Each operation is a thread of its own: one that never had an answer may still be done while the task that
-/// asked goes on.
+/// Each operation is a thread of its own: one that never had an answer may still be done while the
+/// task that asked goes on.
 fn is_linearizable(events: &[Seen]) -> bool {
     let mut tester = LinearizabilityTester::new(Session::default());
     for seen in events {

@@ -10,8 +10,8 @@ const TASKS: usize = 3;
 const CALLS: usize = 7;
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// A call as it is planned. What it says of the session as it is, such as the number of logins, is only
-/// known when it is made.
+/// A call as it is planned. What it says of the session as it is, such as the number of logins, is
+/// only known when it is made.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub session: usize,

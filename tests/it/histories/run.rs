@@ -79,7 +79,7 @@ pub async fn run(plan: &Plan, nodes: &Nodes) -> History {
         SessionKey::from_bytes(halves.concat().try_into().expect("16 bytes"))
     });
     let users = std::array::from_fn(|user| {
-        UserId::new(&format!("{user} of {}", plan.seed)).expect("a user id")
+        UserId::new(format!("{user} of {}", plan.seed)).expect("a user id")
     });
     let scene = Arc::new(Scene { keys, users, events: Mutex::default(), seen: Mutex::default() });
     for call in &plan.first {

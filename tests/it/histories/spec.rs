@@ -1,5 +1,5 @@
-//! What a store does, one operation after the other: written from the contract, and with nothing of the
-//! crate's.
+//! What a store does, one operation after the other: written from the contract, and with nothing of
+//! the crate's.
 
 use std::collections::BTreeMap;
 
@@ -118,8 +118,8 @@ pub enum Answer {
 #[derive(Clone, Debug, Default)]
 pub struct Session {
     stored: Option<Stored>,
-    /// What was removed may stay unavailable for a while, so that a `create` that is delivered twice does
-    /// not bring it back.
+    /// What was removed may stay unavailable for a while, so that a `create` that is delivered
+    /// twice does not bring it back.
     was_there: bool,
 }
 

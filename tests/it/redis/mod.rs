@@ -1,15 +1,33 @@
 //! Sessions in Redis: a single server, a Cluster, and servers behind Sentinel.
 
+mod big_user;
+mod checks;
 mod contract;
+mod failover;
+mod faults;
+mod index;
+mod load;
+mod stored;
+mod tap;
+mod trips;
+mod twice;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use redis::{
     Client,
     cluster::ClusterClient,
     sentinel::{SentinelClient, SentinelServerType},
 };
-use tower_wristband::RedisStore;
+use tower_wristband::{
+    Lifetime, RedisStore, SessionKey, SessionToken, SystemClock, Timestamp, UserId,
+    store::{Change, Proof, Record, SessionStore},
+};
 
-use crate::servers::server;
+use crate::servers::{Server, server};
 
 /// A store on the single server that all tests share.
 pub fn single() -> RedisStore {
@@ -18,20 +36,105 @@ pub fn single() -> RedisStore {
 
 /// A store on the Cluster that all tests share.
 pub fn cluster() -> RedisStore {
-    RedisStore::cluster(ClusterClient::new(urls(&server("WRISTBAND_REDIS_CLUSTER"))).unwrap())
+    on_cluster(server("WRISTBAND_REDIS_CLUSTER").split(','))
 }
 
 /// A store on the servers behind Sentinel that all tests share.
 pub fn sentinel() -> RedisStore {
-    RedisStore::sentinel(sentinel_client(&server("WRISTBAND_REDIS_SENTINEL")))
+    on_sentinels(server("WRISTBAND_REDIS_SENTINEL").split(','))
 }
 
-fn sentinel_client(addresses: &str) -> SentinelClient {
-    let kind = SentinelServerType::Master;
-    SentinelClient::build(urls(addresses), "sessions".into(), None, kind).unwrap()
+/// A store on a private server.
+fn on(server: &Server) -> RedisStore {
+    at(&server.address())
 }
 
-/// The URLs of addresses with commas.
-fn urls(addresses: &str) -> Vec<String> {
-    addresses.split(',').map(|address| format!("redis://{address}")).collect()
+/// A store on the server at an address.
+fn at(address: &str) -> RedisStore {
+    RedisStore::new(Client::open(format!("redis://{address}")).unwrap())
+}
+
+fn on_cluster<'a>(addresses: impl IntoIterator<Item = &'a str>) -> RedisStore {
+    RedisStore::cluster(ClusterClient::new(urls(addresses)).unwrap())
+}
+
+fn on_sentinels<'a>(addresses: impl IntoIterator<Item = &'a str>) -> RedisStore {
+    let (urls, kind) = (urls(addresses), SentinelServerType::Master);
+    let client = SentinelClient::build(urls, "sessions".into(), None, kind);
+    RedisStore::sentinel(client.unwrap())
+}
+
+fn urls<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    addresses.into_iter().map(|address| format!("redis://{address}")).collect()
+}
+
+fn now() -> Timestamp {
+    use tower_wristband::Clock;
+    SystemClock.now()
+}
+
+/// A version that no other record of this process has.
+fn version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn change() -> Change {
+    Change::new(version())
+}
+
+/// A user whom nobody else has.
+fn user() -> UserId {
+    UserId::new(SessionToken::generate().unwrap().key().to_string()).unwrap()
+}
+
+/// The proof of a new token.
+fn proof() -> Proof {
+    SessionToken::generate().unwrap().proof()
+}
+
+/// A session that is not stored yet.
+#[derive(Clone)]
+struct Known {
+    key: SessionKey,
+    record: Record,
+}
+
+impl Known {
+    fn new(change: &Change) -> Self {
+        let token = SessionToken::generate().unwrap();
+        let mut record = Record::new(token.proof(), Lifetime::AAL2, now());
+        record.apply(change, now());
+        Self { key: token.key(), record }
+    }
+
+    fn of(user: &UserId) -> Self {
+        Self::new(&change().with_user(user.clone()))
+    }
+
+    /// What the store has of it.
+    async fn load(&self, store: &RedisStore) -> Option<Record> {
+        store.load(self.key, self.record.proof(), now()).await.unwrap()
+    }
+
+    async fn create(&self, store: &RedisStore) {
+        store.create(self.key, self.record.clone(), None, now()).await.unwrap();
+    }
+}
+
+/// The keys of a user's sessions.
+async fn keys_of(store: &RedisStore, user: &UserId) -> Vec<SessionKey> {
+    let listed = store.list(user.clone(), None, 1000, now()).await.unwrap();
+    listed.iter().map(tower_wristband::SessionSummary::key).collect()
+}
+
+/// A connection to ask a server behind the store's back.
+async fn connect(server: &Server) -> redis::aio::MultiplexedConnection {
+    let client = Client::open(server.url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// A store behind a pointer, as the layer holds it.
+fn shared(store: RedisStore) -> Arc<dyn SessionStore> {
+    Arc::new(store)
 }

@@ -35,7 +35,7 @@ impl Kind {
         let directory = server.directory.to_str().expect("text");
         let line = match self {
             Self::Redis => format!(
-                "--bind 127.0.0.1 --port {port} --save  --appendonly yes \
+                "--bind 127.0.0.1 --port {port} --save  --appendonly yes --appendfsync no \
                  --repl-diskless-sync-delay 0 --enable-debug-command local"
             ),
             Self::Sentinel => "sentinel.conf --sentinel".to_owned(),
@@ -43,11 +43,10 @@ impl Kind {
                 "-D data -k {directory} -h 127.0.0.1 -p {port} -c fsync=off \
                  -c full_page_writes=off -c shared_preload_libraries=pg_stat_statements"
             ),
-            // 2: each commit is handed to the operating system.
             Self::MariaDb => format!(
-                "--no-defaults --datadir={directory}/data --socket={directory}/socket \
-                 --port={port} --bind-address=127.0.0.1 --skip-name-resolve --init-file={directory}/init.sql \
-                 --pid-file={directory}/pid --innodb-flush-log-at-trx-commit=2"
+                "{} --socket={directory}/socket --bind-address=127.0.0.1 --port={port} \
+                 --init-file={directory}/init.sql --pid-file={directory}/pid",
+                mariadb(server),
             ),
         };
         // Two spaces are an empty argument.
@@ -72,10 +71,8 @@ impl Kind {
                 run(create.args(["-c", bootstrap]));
             }
             Self::MariaDb => {
-                let arguments = "--no-defaults --datadir=data --skip-test-db --skip-name-resolve \
-                                 --auth-root-authentication-method=normal";
-                let data = server.directory.join("data");
-                let arguments = arguments.replace("=data", &format!("={}", data.display()));
+                let arguments =
+                    mariadb(server) + " --skip-test-db --auth-root-authentication-method=normal";
                 run(server.command("mariadb-install-db").args(arguments.split(' ')));
                 let user = "wristband@'127.0.0.1'";
                 let sql = format!(
@@ -146,6 +143,16 @@ impl Kind {
             let _ = server.command("ipcrm").args(["-m", id]).output();
         }
     }
+}
+
+/// What a MariaDB needs for its files, too. A commit is handed to the operating system (2). In a
+/// directory that they share, one that starts would remove the temporary tables of another.
+fn mariadb(server: &Server) -> String {
+    let directory = server.directory.display();
+    format!(
+        "--no-defaults --datadir={directory}/data --tmpdir={directory} --skip-name-resolve \
+         --innodb-flush-method=nosync --innodb-flush-log-at-trx-commit=2"
+    )
 }
 
 /// The password of the databases is the same everywhere.

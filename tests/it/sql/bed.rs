@@ -46,7 +46,8 @@ pub struct Bed {
     pub pool: Pool,
     /// The name of the table.
     pub table: String,
-    file: Option<TempDir>,
+    /// Where the file is; removed with it.
+    _directory: Option<TempDir>,
 }
 
 /// A name that nothing else has.
@@ -75,27 +76,19 @@ impl Bed {
     }
 
     /// Without a table.
-    pub fn empty(pool: Pool, file: Option<TempDir>) -> Self {
-        Self { pool, table: unique(), file }
+    pub fn empty(pool: Pool, directory: Option<TempDir>) -> Self {
+        Self { pool, table: unique(), _directory: directory }
     }
 
     /// The same table by way of other connections.
     pub fn with_pool(&self, pool: Pool) -> Self {
-        Self { pool, table: self.table.clone(), file: None }
+        Self { pool, table: self.table.clone(), _directory: None }
     }
 
-    pub async fn migrated(pool: Pool, file: Option<TempDir>) -> Self {
-        let bed = Self::empty(pool, file);
+    pub async fn migrated(pool: Pool, directory: Option<TempDir>) -> Self {
+        let bed = Self::empty(pool, directory);
         bed.migrate().await.unwrap();
         bed
-    }
-
-    pub fn is_mysql(&self) -> bool {
-        matches!(self.pool, Pool::MySql(_))
-    }
-
-    pub fn file(&self) -> std::path::PathBuf {
-        self.file.as_ref().unwrap().path().join("sessions")
     }
 
     pub fn store(&self) -> Store {

@@ -1,13 +1,16 @@
 //! The contract of stores.
 
+use std::time::Duration;
+
 use sqlx::{Executor as _, mysql::MySqlPoolOptions, postgres::PgPoolOptions};
 use tower_wristband::{
-    StoreErrorKind, UserId,
+    SessionKey, SessionSummary, StoreErrorKind, UserId,
+    store::Change,
     testing::contract::{self, Damage},
 };
 
 use super::bed::{Bed, Known, Pool, now, user};
-use crate::servers::server;
+use crate::servers::{server, until};
 
 on_each_database!(
     the_contract_is_kept,
@@ -21,7 +24,7 @@ async fn the_contract_is_kept(bed: Bed) {
 }
 
 async fn damaged_records_are_refused(bed: Bed) {
-    let damage = async |key: tower_wristband::SessionKey, damage| {
+    let damage = async |key: SessionKey, damage| {
         let format = match damage {
             Damage::Undecodable => 0,
             Damage::NewerFormat => 2,
@@ -73,7 +76,7 @@ async fn broken_columns_are_refused(bed: Bed) {
         let error = store.load(known.key, known.record.proof(), now).await.expect_err(&set);
         assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{set}: {error:?}");
         let listed = store.list(alice.clone(), None, 10, now).await.unwrap();
-        let keys: Vec<_> = listed.iter().map(tower_wristband::SessionSummary::key).collect();
+        let keys: Vec<_> = listed.iter().map(SessionSummary::key).collect();
         assert!(keys.contains(&intact.key), "{set}");
         assert_eq!(keys.contains(&known.key), is_listed, "{set}");
 
@@ -110,7 +113,7 @@ async fn a_list_that_skips_records_goes_on() {
             .unwrap();
     }
     let page = store.list(alice, None, 5, now).await.unwrap();
-    let listed: Vec<_> = page.iter().map(tower_wristband::SessionSummary::key).collect();
+    let listed: Vec<_> = page.iter().map(SessionSummary::key).collect();
     assert_eq!(listed, [keys[0], keys[9], keys[10], keys[11], keys[12]]);
 }
 
@@ -153,7 +156,7 @@ async fn of_logins_at_once_one_stays_with_a_cap_of_one() {
             let logins = (0..4).map(|_| {
                 let (store, alice) = (bed.store(), alice.clone());
                 tokio::spawn(async move {
-                    let change = tower_wristband::store::Change::new(1).with_user(alice);
+                    let change = Change::new(1).with_user(alice);
                     let known = Known::new(&change, now);
                     store.create(known.key, known.record, Some(1), now).await.unwrap();
                 })
@@ -164,6 +167,46 @@ async fn of_logins_at_once_one_stays_with_a_cap_of_one() {
             assert_eq!(bed.store().list(alice, None, 10, now).await.unwrap().len(), 1);
         }
     }
+}
+
+/// Two logins that both want to end each other, and a session that another transaction holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_wait_for_each_other_before_they_end_sessions() {
+    let bed = Bed::postgres().await;
+    let (alice, now) = (user(), now());
+    let login = || Change::new(1).with_user(alice.clone());
+    let mut known = Vec::new();
+    // The first is the oldest, has the lowest key, and is the first on the disk: whichever way the
+    // sessions are gone through, it comes first or last.
+    for (seconds, byte) in [(0, 1), (1, 2), (2, 3)] {
+        let mut session = Known::new(&login(), now + Duration::from_secs(seconds));
+        session.key = SessionKey::from_bytes([byte; 16]);
+        bed.store().create(session.key, session.record.clone(), None, now).await.unwrap();
+        known.push(session);
+    }
+    let Pool::Postgres(pool) = &bed.pool else { unreachable!() };
+    let mut other = pool.begin().await.unwrap();
+    let key = bed.bytes(known[0].key.as_bytes());
+    let lock = format!("SELECT 1 FROM {} WHERE session_key = {key} FOR UPDATE", bed.table);
+    other.execute(sqlx::AssertSqlSafe(lock)).await.unwrap();
+
+    let mut logins = Vec::new();
+    for (waiting, session) in [(1, &known[1]), (2, &known[2])] {
+        let (store, key, from) = (bed.node().await, session.key, session.record.proof());
+        let (to, login) = (Known::new(&login(), now).record.proof(), login());
+        let later = now + Duration::from_secs(10 + waiting as u64);
+        logins.push(tokio::spawn(async move {
+            store.rotate(key, from, to, login, Some(1), later).await.unwrap()
+        }));
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE wait_event_type = 'Lock' AND query LIKE '%{table}%'";
+        until("it waits", async || bed.number(sql).await == waiting).await;
+    }
+    other.rollback().await.unwrap();
+    for login in logins {
+        login.await.unwrap();
+    }
+    assert_eq!(bed.store().list(alice, None, 10, now).await.unwrap().len(), 1);
 }
 
 /// A user id that is a number looks like one, and is text all the same.

@@ -14,7 +14,7 @@ on_each_database!(a_hundred_thousand_sessions_of_a_user_are_bounded);
 const MANY: usize = 100_000;
 
 /// An outer limit: it takes some seconds.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// So many sessions of the user, copied by the database itself.
 async fn many(bed: &Bed, user: &UserId) -> Known {
@@ -54,7 +54,9 @@ async fn a_hundred_thousand_sessions_of_a_user_are_bounded(bed: Bed) {
     let store = bed.store();
     let start = Instant::now();
 
-    let sessions = SessionLayer::new(bed.store()).sessions();
+    // How long a page takes is the machine's business.
+    let layer = SessionLayer::builder(bed.store()).store_timeout(LONGEST).build().unwrap();
+    let sessions = layer.sessions();
     let count = within("count", sessions.count(&alice)).await.unwrap();
     assert_eq!(count, MANY);
     let page = within("list", store.list(alice.clone(), None, 50, now())).await.unwrap();

@@ -33,10 +33,13 @@ macro_rules! on_each_server {
 
 mod bed;
 mod contract;
+mod faults;
 mod fixtures;
 mod many_sessions;
+mod pgbouncer;
 mod round_trips;
 mod schema;
+mod sqlite_file;
 mod stored_bytes;
 mod sweeping;
 mod values;

@@ -205,7 +205,7 @@ async fn names_that_are_none_are_refused() {
     let long = "x".repeat(49);
     for name in ["", "1a", "a b", "a\"b", "a`b", "a.b", "a;b", "a'b", "\u{e9}", "a\0", "-", &long] {
         let refused = store.clone().with_table(name).unwrap_err();
-        assert_eq!(refused.kind(), ConfigErrorKind::StoreName, "{name:?}");
+        assert_eq!(refused.kind(), ConfigErrorKind::TableName, "{name:?}");
         assert!(postgres.clone().with_schema(name).is_err(), "{name:?}");
     }
     for name in ["a", "_", "select", "Upper_1", &"x".repeat(48)] {

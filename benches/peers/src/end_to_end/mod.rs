@@ -18,13 +18,16 @@ use core_affinity::CoreId;
 use self::server::Server;
 use crate::{
     measurement::Measurement,
-    peers::versions,
+    peers::{BARE, versions},
     rounds::{Spread, in_turn, tenths},
 };
 
 pub(crate) use self::server::serve;
 
 const CASE: &str = "end_to_end";
+
+/// The layer below which no layer that does its duty to caches can come.
+pub(crate) const TWO_HEADERS: &str = "two headers";
 
 const CONNECTIONS: u32 = 32;
 
@@ -36,24 +39,35 @@ const TURN: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Layer {
     Bare,
+    /// One that does nothing but set the headers that a response needs which depends on a cookie.
+    TwoHeaders,
     TowerWristband,
     TowerSessions,
 }
 
 impl Layer {
-    const ALL: [Self; 3] = [Self::Bare, Self::TowerWristband, Self::TowerSessions];
+    const ALL: [Self; 4] =
+        [Self::Bare, Self::TwoHeaders, Self::TowerWristband, Self::TowerSessions];
 
     fn peer(self) -> &'static str {
         match self {
-            Self::Bare => "bare",
+            Self::Bare => BARE,
+            Self::TwoHeaders => TWO_HEADERS,
             Self::TowerWristband => "tower-wristband",
             Self::TowerSessions => "tower-sessions",
         }
     }
 
-    /// That of the server where there is no layer.
+    /// That of the server where the layer is of no crate.
     fn version(self) -> String {
-        versions::of(if self == Self::Bare { "axum" } else { self.peer() })
+        versions::of(match self {
+            Self::Bare | Self::TwoHeaders => "axum",
+            Self::TowerWristband | Self::TowerSessions => self.peer(),
+        })
+    }
+
+    fn keeps_sessions(self) -> bool {
+        !matches!(self, Self::Bare | Self::TwoHeaders)
     }
 
     /// What stands for it on the command line of the server's process.

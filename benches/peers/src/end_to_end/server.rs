@@ -12,9 +12,11 @@ use anyhow::{Context as _, Result, ensure};
 use axum::{
     Router,
     http::{
-        StatusCode,
-        header::{COOKIE, SET_COOKIE},
+        HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, COOKIE, SET_COOKIE, VARY},
     },
+    middleware::map_response,
+    response::Response,
     routing::{get, post},
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -55,6 +57,15 @@ fn router(layer: Layer) -> Router {
         Layer::Bare => Router::new()
             .route("/", get(async || greeting(USER)))
             .route("/login", post(async || [(SET_COOKIE, format!("session={:064}", 0))])),
+        Layer::TwoHeaders => {
+            let set_headers = async |mut response: Response| {
+                let headers = response.headers_mut();
+                headers.insert(VARY, HeaderValue::from_static("Cookie"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+                response
+            };
+            router(Layer::Bare).layer(map_response(set_headers))
+        }
         Layer::TowerWristband => {
             use tower_wristband::{MemoryStore, Session, SessionError, SessionLayer, UserId};
 
@@ -135,7 +146,7 @@ impl Server {
         ensure!(!server.url.is_empty(), "the server ended before it served");
         let (status, _) = server.get("/")?;
         ensure!(
-            layer == Layer::Bare || status == StatusCode::UNAUTHORIZED,
+            !layer.keeps_sessions() || status == StatusCode::UNAUTHORIZED,
             "with {layer:?} and no cookie the answer was {status}"
         );
         server.log_in()?;

@@ -5,17 +5,21 @@ use super::{
     page::{Page, SPREAD, columns},
     results::{GREY, Results, Row, Value, grouped},
 };
-use crate::{measurement::Measurement, peers::BARE};
+use crate::{end_to_end::TWO_HEADERS, measurement::Measurement, peers::BARE};
 
 pub(super) fn chart(results: &Results<'_>) -> Option<Page> {
     let measurements: Vec<_> = results.of_case("end_to_end").collect();
-    let bare = *measurements.iter().find(|measurement| measurement.peer == BARE)?;
+    let of = |peer| measurements.iter().find(|measurement| measurement.peer == peer).copied();
+    let bare = of(BARE)?;
     let rows = |value: fn(&Measurement) -> Option<Value>| {
         let mut rows = results.rows(&measurements, value);
         // Only some of the crates take part.
         rows.retain(|row| measurements.iter().any(|measurement| measurement.peer == row.name));
-        let value = value(bare).ok_or("not measured");
-        rows.insert(0, Row { name: BARE, color: GREY, value, beside: String::new() });
+        let yardstick = |name| {
+            let value = of(name).and_then(value).ok_or("not measured");
+            Row { name, color: GREY, value, beside: String::new() }
+        };
+        rows.splice(0..0, [BARE, TWO_HEADERS].map(yardstick));
         rows
     };
     let panels = [
@@ -29,6 +33,7 @@ pub(super) fn chart(results: &Results<'_>) -> Option<Page> {
         page.place(bars::panel(title, rows, width, x == 0.0), x, 0.0);
     }
     page.note(SPREAD);
+    page.note("two headers: a layer that does nothing but set Vary and Cache-Control");
     let rate = bare.requests_per_second.unwrap_or_default() as usize;
     page.note(format!("bare: axum {}, {} requests a second", bare.version, grouped(rate)));
     Some(page)

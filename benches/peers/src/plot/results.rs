@@ -2,7 +2,7 @@
 
 use kuva::plot::MarkerShape;
 
-use crate::{measurement::Measurement, peers::BARE};
+use crate::{end_to_end::TWO_HEADERS, measurement::Measurement, peers::BARE};
 
 /// Those of Okabe and Ito that stand out on white: colour-blind readers can tell them apart.
 pub(super) const COLORS: [&str; 6] =
@@ -41,7 +41,10 @@ impl<'a> Results<'a> {
         let mut peers: Vec<Peer<'a>> = Vec::new();
         // What has no version is not a crate.
         for Measurement { peer: name, version, .. } in &measurements {
-            if name != BARE && !version.is_empty() && peers.iter().all(|peer| peer.name != name) {
+            if ![BARE, TWO_HEADERS].contains(&name.as_str())
+                && !version.is_empty()
+                && peers.iter().all(|peer| peer.name != name)
+            {
                 let (color, marker) = looks.next().expect("it is endless");
                 peers.push(Peer { name, version, color, marker });
             }

@@ -1,0 +1,178 @@
+//! Masters that step down, die or fall silent, and slots that move, while sessions are written to.
+
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use tower_wristband::store::SessionStore;
+
+use super::{
+    Known, change, connect,
+    load::{Load, Promise, is_soon},
+    now, on_cluster, on_sentinels,
+};
+use crate::servers::{Cluster, Sentinels, Server, until};
+
+fn store_on(cluster: &Cluster) -> tower_wristband::RedisStore {
+    let addresses: Vec<_> = cluster.nodes.iter().map(Server::address).collect();
+    on_cluster(addresses.iter().map(String::as_str))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_fails_over_in_order_loses_nothing() {
+    let cluster = Cluster::start().await;
+    let load = Load::start(&store_on(&cluster), Promise::KeepsAll);
+    load.progress(300).await;
+    for node in [3, 4, 0] {
+        take_over(&cluster.nodes[node]).await;
+        load.progress(300).await;
+    }
+    load.finish().await;
+}
+
+/// Makes a replica the master. The others vote for one of the same shard only every four seconds.
+async fn take_over(replica: &Server) {
+    let attempt = Duration::from_secs(6);
+    let mut asked = None::<Instant>;
+    until("the replica is the master", async || {
+        if asked.is_none_or(|asked| asked.elapsed() > attempt) {
+            replica.ask("CLUSTER FAILOVER");
+            asked = Some(Instant::now());
+        }
+        replica.ask("INFO replication").contains("role:master")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_of_a_cluster_that_is_killed_is_replaced() {
+    let mut cluster = Cluster::start().await;
+    let load = Load::start(&store_on(&cluster), Promise::MayLoseTheLatest);
+    load.progress(300).await;
+    cluster.nodes[0].kill();
+    cluster.nodes[3].until_answer("INFO replication", "role:master").await;
+    load.progress(1000).await;
+    cluster.nodes[0].start().await;
+    load.progress(300).await;
+    load.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_of_a_cluster_that_falls_silent_is_replaced() {
+    let cluster = Cluster::start().await;
+    let load = Load::start(&store_on(&cluster), Promise::MayLoseTheLatest);
+    load.progress(300).await;
+    cluster.nodes[1].suspend();
+    cluster.nodes[4].until_answer("INFO replication", "role:master").await;
+    load.progress(1000).await;
+    cluster.nodes[1].resume();
+    load.progress(300).await;
+    load.finish().await;
+}
+
+/// The slots that move, from the first master to the second.
+const MOVING: std::ops::Range<u16> = 0..400;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_written_to_while_their_slots_move() {
+    let cluster = Cluster::start().await;
+    let load = Load::with_sessions(&store_on(&cluster), Promise::KeepsAll, || {
+        loop {
+            let known = Known::new(&change());
+            if MOVING.contains(&slot(format!("wristband:s:{}", known.key).as_bytes())) {
+                return known;
+            }
+        }
+    });
+    load.progress(500).await;
+    let mut from = connect(&cluster.nodes[0]).await;
+    let mut to = connect(&cluster.nodes[1]).await;
+    let mut third = connect(&cluster.nodes[2]).await;
+    let id = |node: usize| format!("{:040x}", node + 1);
+    let mut moved = 0;
+    for slot in MOVING {
+        let slot = slot.to_string();
+        set_slot(&mut to, &[&slot, "IMPORTING", &id(0)]).await;
+        set_slot(&mut from, &[&slot, "MIGRATING", &id(1)]).await;
+        loop {
+            let mut keys = redis::cmd("CLUSTER");
+            keys.arg(&["GETKEYSINSLOT", &slot, "10"]);
+            let keys: Vec<Vec<u8>> = keys.query_async(&mut from).await.unwrap();
+            if keys.is_empty() {
+                break;
+            }
+            moved += keys.len();
+            let mut migrate = redis::cmd("MIGRATE");
+            migrate.arg("127.0.0.1").arg(cluster.nodes[1].port()).arg(&["", "0", "5000", "KEYS"]);
+            let () = migrate.arg(keys).query_async(&mut from).await.unwrap();
+        }
+        for node in [&mut to, &mut from, &mut third] {
+            set_slot(node, &[&slot, "NODE", &id(1)]).await;
+        }
+    }
+    assert!(moved > 100, "{moved} keys");
+    load.progress(500).await;
+    load.finish().await;
+}
+
+async fn set_slot(node: &mut MultiplexedConnection, arguments: &[&str]) {
+    let mut command = redis::cmd("CLUSTER");
+    let () = command.arg("SETSLOT").arg(arguments).query_async(node).await.unwrap();
+}
+
+/// CRC-16 of a key without braces.
+fn slot(key: &[u8]) -> u16 {
+    let crc = key.iter().fold(0_u16, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
+    });
+    crc % 16384
+}
+
+fn store_behind(sentinels: &Sentinels) -> tower_wristband::RedisStore {
+    let addresses: Vec<_> = sentinels.sentinels.iter().map(Server::address).collect();
+    on_sentinels(addresses.iter().map(String::as_str))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_behind_sentinel_that_is_killed_is_replaced() {
+    let mut sentinels = Sentinels::start().await;
+    let load = Load::start(&store_behind(&sentinels), Promise::MayLoseTheLatest);
+    load.progress(300).await;
+    sentinels.master.kill();
+    sentinels.replica.until_answer("INFO replication", "role:master").await;
+    load.progress(300).await;
+    // The old one comes back, and is told that it is a replica now.
+    sentinels.master.start().await;
+    sentinels.master.until_answer("INFO replication", "role:slave").await;
+    load.progress(300).await;
+    load.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_behind_sentinel_that_falls_silent_is_replaced() {
+    let sentinels = Sentinels::start().await;
+    let store = store_behind(&sentinels);
+    let load = Load::start(&store, Promise::MayLoseTheLatest);
+    load.progress(300).await;
+    // Its connections stay open, and no reply ever comes.
+    sentinels.master.suspend();
+    sentinels.replica.until_answer("INFO replication", "role:master").await;
+    let start = Instant::now();
+    load.progress(300).await;
+    is_soon(start);
+    load.finish().await;
+    store.check(now()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_that_sentinel_is_told_to_make_is_followed() {
+    let sentinels = Sentinels::start().await;
+    let load = Load::start(&store_behind(&sentinels), Promise::MayLoseTheLatest);
+    load.progress(300).await;
+    assert_eq!(sentinels.sentinels[0].ask("SENTINEL FAILOVER sessions"), "+OK\r\n");
+    sentinels.replica.until_answer("INFO replication", "role:master").await;
+    sentinels.master.until_answer("INFO replication", "role:slave").await;
+    load.progress(300).await;
+    load.finish().await;
+}

@@ -1,0 +1,244 @@
+//! Many sessions that are written to while something happens to the server, and what may be left of them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+use tower_wristband::{
+    RedisStore, SessionKey, StoreError, StoreErrorKind, UserId,
+    store::{Change, Proof, Rotated, SessionStore, Updated},
+};
+
+use super::{Known, change, keys_of, now, proof, user};
+use crate::servers::until;
+
+/// What a session is at a moment: the number that was written last and its proof; nothing if it is not.
+type State = Option<(u32, Proof)>;
+
+/// What is known of one session.
+struct Story {
+    key: SessionKey,
+    user: UserId,
+    /// What the store has acknowledged, in this order.
+    history: Vec<State>,
+    /// A write that the store has not answered.
+    unknown: Option<State>,
+}
+
+/// What a server may have lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// Nothing that it has acknowledged.
+    KeepsAll,
+    /// What had not reached the replica that took over: the end of a story.
+    MayLoseTheLatest,
+}
+
+struct Shared {
+    stops: AtomicBool,
+    writes: AtomicUsize,
+    failures: AtomicUsize,
+    promise: Promise,
+    keys: Box<dyn Fn() -> Known + Send + Sync>,
+}
+
+/// Writers that go on until they are told to stop.
+pub(super) struct Load {
+    store: RedisStore,
+    shared: Arc<Shared>,
+    writers: JoinSet<Vec<Story>>,
+}
+
+impl Load {
+    pub(super) fn start(store: &RedisStore, promise: Promise) -> Self {
+        Self::with_sessions(store, promise, || Known::new(&change()))
+    }
+
+    /// Load on sessions of one's own making, none of them bound yet.
+    pub(super) fn with_sessions(
+        store: &RedisStore,
+        promise: Promise,
+        keys: impl Fn() -> Known + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            stops: AtomicBool::new(false),
+            writes: AtomicUsize::new(0),
+            failures: AtomicUsize::new(0),
+            promise,
+            keys: Box::new(keys),
+        });
+        let mut writers = JoinSet::new();
+        for _ in 0..6 {
+            writers.spawn(write(store.clone(), Arc::clone(&shared)));
+        }
+        Self { store: store.clone(), shared, writers }
+    }
+
+    /// Waits for so many more writes that are stored.
+    pub(super) async fn progress(&self, writes: usize) {
+        let target = self.shared.writes.load(Ordering::SeqCst) + writes;
+        until("writes succeed", async || self.shared.writes.load(Ordering::SeqCst) >= target).await;
+    }
+
+    /// Waits until a write has failed.
+    pub(super) async fn failure(&self) {
+        let before = self.shared.failures.load(Ordering::SeqCst);
+        until("a write fails", async || self.shared.failures.load(Ordering::SeqCst) > before).await;
+    }
+
+    pub(super) fn failures(&self) -> usize {
+        self.shared.failures.load(Ordering::SeqCst)
+    }
+
+    /// Stops, and looks whether everything is as it was acknowledged.
+    pub(super) async fn finish(mut self) {
+        self.shared.stops.store(true, Ordering::SeqCst);
+        let mut stories = Vec::new();
+        while let Some(written) = self.writers.join_next().await {
+            stories.extend(written.unwrap());
+        }
+        assert!(stories.len() > 20, "{} sessions", stories.len());
+        for story in &stories {
+            story.is_kept(&self.store, self.shared.promise).await;
+        }
+    }
+}
+
+impl Story {
+    fn new(key: SessionKey) -> Self {
+        Self { key, user: user(), history: vec![None], unknown: None }
+    }
+
+    /// Takes in what has become of a write, and answers whether the story goes on.
+    fn tell<T>(
+        &mut self,
+        shared: &Shared,
+        state: State,
+        answer: Result<T, StoreError>,
+        is_done: impl FnOnce(&T) -> bool,
+    ) -> bool {
+        match answer {
+            Ok(answer) if is_done(&answer) => {
+                shared.writes.fetch_add(1, Ordering::SeqCst);
+                self.history.push(state);
+                true
+            }
+            Ok(_) => {
+                // The server that took over doesn't know the session, or not its latest state.
+                assert!(shared.promise == Promise::MayLoseTheLatest, "a write was refused");
+                self.unknown = Some(state);
+                false
+            }
+            Err(error) => {
+                let kind = error.kind();
+                let is_outage =
+                    matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::Timeout);
+                assert!(is_outage, "{error:?}");
+                shared.failures.fetch_add(1, Ordering::SeqCst);
+                self.unknown = Some(state);
+                false
+            }
+        }
+    }
+
+    async fn is_kept(&self, store: &RedisStore, promise: Promise) {
+        let found = store.load(self.key, proof(), now()).await.unwrap();
+        let state = found.as_ref().map(|record| {
+            let number = record.field("n").map_or(0, |number| number.parse().unwrap());
+            (number, record.proof())
+        });
+        let last = self.history.last().unwrap();
+        let allowed = match promise {
+            Promise::KeepsAll => state == *last || self.unknown == Some(state),
+            Promise::MayLoseTheLatest => {
+                self.history.contains(&state) || self.unknown == Some(state)
+            }
+        };
+        assert!(
+            allowed,
+            "{} is {state:?} after {:?} and {:?}",
+            self.key, self.history, self.unknown
+        );
+        // Whoever is bound is found by the index, and nobody else.
+        let is_bound = found.is_some_and(|record| record.user() == Some(&self.user));
+        let expected = if is_bound { vec![self.key] } else { Vec::new() };
+        if promise == Promise::KeepsAll || !is_bound {
+            assert_eq!(keys_of(store, &self.user).await, expected);
+        }
+    }
+}
+
+async fn write(store: RedisStore, shared: Arc<Shared>) -> Vec<Story> {
+    let mut stories = Vec::new();
+    while !shared.stops.load(Ordering::SeqCst) {
+        let known = (shared.keys)();
+        let mut story = Story::new(known.key);
+        live(&store, &shared, known, &mut story, stories.len()).await;
+        if story.unknown.is_some() {
+            // As a client would that was told 503.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stories.push(story);
+    }
+    stories
+}
+
+/// One session's life, until a write fails.
+async fn live(store: &RedisStore, shared: &Shared, known: Known, story: &mut Story, number: usize) {
+    let (key, mut last) = (known.key, known.record.proof());
+    let limit = Duration::from_secs(2);
+    macro_rules! tell {
+        ($state:expr, $call:expr, $done:expr) => {{
+            let state = $state;
+            let answer = tokio::time::timeout(limit, $call).await;
+            let answer = answer.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout)));
+            if !story.tell(shared, state, answer, $done) {
+                return;
+            }
+        }};
+    }
+    tell!(Some((0, last)), store.create(key, known.record, None, now()), |()| true);
+    for n in 1..=3 {
+        let delta = numbered(n);
+        tell!(Some((n, last)), store.update(key, delta, 0, None, now()), |updated| {
+            matches!(updated, Updated::Stored)
+        });
+    }
+    let mut logins = 0;
+    for n in 4..=5 {
+        let (from, to) = (last, proof());
+        let mut delta = numbered(n);
+        if n == 4 && number.is_multiple_of(2) {
+            delta = delta.with_user(story.user.clone());
+            logins = 1;
+        }
+        last = to;
+        let rotation = store.rotate(key, from, to, delta, None, now());
+        tell!(Some((n, last)), rotation, |rotated| *rotated == Rotated::Stored);
+    }
+    tell!(Some((5, last)), store.touch(key, logins, now()), |alive| *alive);
+    if number.is_multiple_of(3) {
+        tell!(None, store.destroy(key, None, now()), |was_alive| *was_alive);
+        // Nothing brings it back.
+        let late = store.update(key, numbered(9), logins, None, now());
+        if let Ok(Ok(answer)) = tokio::time::timeout(limit, late).await
+            && shared.promise == Promise::KeepsAll
+        {
+            assert!(matches!(answer, Updated::Gone), "{answer:?}");
+        }
+    }
+}
+
+fn numbered(n: u32) -> Change {
+    change().with_field("n", &n).unwrap()
+}
+
+/// How long something took, which is bounded generously.
+pub(super) fn is_soon(start: Instant) {
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}

@@ -1,0 +1,232 @@
+//! What is in the server: its format, and that no secret is.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
+use redis::AsyncCommands;
+use tower_wristband::{
+    Clock, Lifetime, SessionKey, SessionLayer, Timestamp, UserId,
+    store::{Change, Proof, Record, RecordParts, SessionStore},
+    testing::{self, ManualClock},
+};
+
+use super::{Known, connect, on, user, version};
+use crate::{
+    servers::Server,
+    support::{app, text, visit},
+};
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f";
+
+/// A session of format 1, as it was stored by the release that began with it.
+const HASH: [(&str, &[u8]); 7] = [
+    ("x", b"1 2 600 3600 30 1"),
+    ("t", b"1800000000000 1800000300000 1800000200000 1800000100000"),
+    ("p", b"\0\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\xfe\xdc\xba\x98vT2\x10"),
+    ("u", b"alice"),
+    ("l", b"Firefox \xf0\x9f\xa6\x8a"),
+    ("d:cart", b"{\"b\":[1, 2e0],\"a\":null}"),
+    ("d:x", b"\"d:x\""),
+];
+
+/// And its place in the index: the key, six bytes of milliseconds, and what it is.
+const MEMBER: &[u8] =
+    b"\0\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x0c\r\x0e\x0f\x01\xa3\x18\x5f\x5d\x40P";
+const DEADLINE: f64 = 1_800_003_800_000.0;
+
+fn parts() -> RecordParts<'static> {
+    let at = Timestamp::from_unix_millis;
+    let seconds = Duration::from_secs;
+    RecordParts {
+        version: 0xfedc_ba98_7654_3210,
+        proof: Proof::from_bytes(std::array::from_fn(|at| u8::try_from(at).unwrap())),
+        rotated_at: Some(at(1_800_000_100_000)),
+        logins: 2,
+        user: Some("alice"),
+        label: Some("Firefox \u{1f98a}"),
+        created_at: at(1_800_000_000_000),
+        authenticated_at: Some(at(1_800_000_200_000)),
+        last_seen_at: at(1_800_000_300_000),
+        lifetime: Lifetime::new(seconds(600), seconds(3600))
+            .with_touch_interval(seconds(30))
+            .until_browser_closes(),
+        fields: vec![("cart", "{\"b\":[1, 2e0],\"a\":null}"), ("x", "\"d:x\"")],
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_release_has_stored_is_read() {
+    let server = Server::redis(&[]).await;
+    let (store, mut connection) = (on(&server), connect(&server).await);
+    let (key, now): (SessionKey, _) =
+        (KEY.parse().unwrap(), Timestamp::from_unix_millis(1_800_000_400_000));
+    let hash = format!("wristband:s:{KEY}");
+    let () = connection.hset_multiple(&hash, &HASH).await.unwrap();
+    let () = connection.zadd("wristband:u:alice", MEMBER, DEADLINE).await.unwrap();
+
+    let found = store.load(key, parts().proof, now).await.unwrap().unwrap();
+    assert_eq!(found.parts(), parts());
+    let alice = UserId::try_from("alice").unwrap();
+    let listed = store.list(alice.clone(), None, 10, now).await.unwrap();
+    assert_eq!(listed, [found.summary(key)]);
+
+    // And it can be written to, and ended.
+    let delta = Change::new(1).with_field("new", &1).unwrap();
+    store.update(key, delta, 2, Some(parts().version), now).await.unwrap();
+    let found = store.load(key, parts().proof, now).await.unwrap().unwrap();
+    assert_eq!(found.field("new"), Some("1"));
+    assert_eq!(found.field("cart"), Some("{\"b\":[1, 2e0],\"a\":null}"));
+    assert_eq!(store.destroy_user(alice, None, 0, now).await.unwrap(), 1);
+    assert!(!connection.exists::<_, bool>("wristband:u:alice").await.unwrap());
+}
+
+#[tokio::test]
+async fn what_is_stored_is_of_the_format_that_is_committed() {
+    let server = Server::redis(&[]).await;
+    let (store, mut connection) = (on(&server), connect(&server).await);
+    let (key, now): (SessionKey, _) =
+        (KEY.parse().unwrap(), Timestamp::from_unix_millis(1_800_000_400_000));
+    store.create(key, Record::from_parts(parts()).unwrap(), None, now).await.unwrap();
+    let mut stored: BTreeMap<String, Vec<u8>> =
+        connection.hgetall(format!("wristband:s:{KEY}")).await.unwrap();
+    // The calls that wrote it: 8 random bytes of id and 4 of time for each.
+    assert_eq!(stored.remove("w").unwrap().len(), 12);
+    let expected: BTreeMap<String, Vec<u8>> =
+        HASH.iter().map(|(field, value)| ((*field).to_owned(), value.to_vec())).collect();
+    assert_eq!(stored, expected);
+    let index: Vec<(Vec<u8>, f64)> =
+        connection.zrange_withscores("wristband:u:alice", 0, -1).await.unwrap();
+    assert_eq!(index, [(MEMBER.to_vec(), DEADLINE)]);
+}
+
+/// The secret half of a token in all forms that one could think of.
+fn spellings(token: &[u8]) -> Vec<Vec<u8>> {
+    let secret = &token[16..];
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    vec![
+        secret.to_vec(),
+        hex.to_uppercase().into_bytes(),
+        hex.into_bytes(),
+        // The last 42 characters are made of the secret alone.
+        BASE64_URL_SAFE_NO_PAD.encode(token).as_bytes()[22..].to_vec(),
+        BASE64_STANDARD.encode(token).as_bytes()[22..].to_vec(),
+        BASE64_URL_SAFE_NO_PAD.encode(secret).as_bytes()[..42].to_vec(),
+        BASE64_STANDARD.encode(secret).as_bytes()[..42].to_vec(),
+    ]
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[tokio::test]
+async fn the_stored_bytes_have_the_key_and_the_proof_but_nothing_of_the_secret() {
+    let server = Server::redis(&[]).await;
+    let (store, clock) = (on(&server), ManualClock::new());
+    let layer = SessionLayer::builder(store.clone()).clock(clock.clone()).build().unwrap();
+    let rotate = app(&layer.optional(), |session| async move {
+        session.insert("visited", &true).unwrap();
+        session.rotate().unwrap();
+        text("")
+    });
+    let mut tokens = Vec::new();
+    let mut cookie = testing::issue(&layer, "alice").await;
+    for _ in 0..3 {
+        let value = cookie.to_str().unwrap().split_once('=').unwrap().1.to_owned();
+        tokens.push(BASE64_URL_SAFE_NO_PAD.decode(value).unwrap());
+        cookie = testing::cookie_from(&visit(&rotate, &cookie).await).unwrap();
+    }
+    let alive = BASE64_URL_SAFE_NO_PAD.decode(cookie.to_str().unwrap().split_once('=').unwrap().1);
+    let alive = alive.unwrap();
+    tokens.push(alive.clone());
+
+    // All that the server has in memory, and all that it has ever written to its disk.
+    let mut connection = connect(&server).await;
+    let keys: Vec<Vec<u8>> =
+        redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
+    assert_eq!(keys.len(), 2);
+    let mut bytes = keys.concat();
+    for key in &keys {
+        let kind: String = redis::cmd("TYPE").arg(key).query_async(&mut connection).await.unwrap();
+        let read = if kind == "hash" { ("HGETALL", None) } else { ("ZRANGE", Some(["0", "-1"])) };
+        let mut command = redis::cmd(read.0);
+        command.arg(key).arg(read.1.as_ref().map_or(&[][..], |range| &range[..]));
+        let values: Vec<Vec<u8>> = command.query_async(&mut connection).await.unwrap();
+        bytes.extend(values.concat());
+        let dump: Vec<u8> = redis::cmd("DUMP").arg(key).query_async(&mut connection).await.unwrap();
+        bytes.extend(dump);
+    }
+    for file in fs::read_dir(server.directory().join("appendonlydir")).unwrap() {
+        bytes.extend(fs::read(file.unwrap().path()).unwrap());
+    }
+    let key: [u8; 16] = alive[..16].try_into().unwrap();
+    let key = SessionKey::from_bytes(key);
+    assert!(contains(&bytes, key.to_string().as_bytes()));
+    assert!(contains(&bytes, &alive[..16]));
+    let record = store.load(key, parts().proof, clock.now()).await.unwrap().unwrap();
+    assert!(contains(&bytes, record.proof().as_bytes()));
+    for token in &tokens {
+        for spelling in spellings(token) {
+            assert!(!contains(&bytes, &spelling));
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_key_expires_and_none_before_its_session() {
+    let server = Server::redis(&[]).await;
+    let (store, mut connection) = (on(&server), connect(&server).await);
+    let user = user();
+    let now = super::now();
+    let minute = Duration::from_secs(60);
+    let short = Lifetime::new(5 * minute, 10 * minute);
+    let long = Lifetime::new(24 * 60 * minute, 30 * 24 * 60 * minute);
+
+    let ttl = async |connection: &mut redis::aio::MultiplexedConnection, key: String| -> Duration {
+        let millis: i64 = connection.pttl(key).await.unwrap();
+        Duration::from_millis(u64::try_from(millis).unwrap())
+    };
+    let (known, index) = (Known::of(&user), format!("wristband:u:{user}"));
+    let session = format!("wristband:s:{}", known.key);
+    let mut record = Record::new(known.record.proof(), short, now);
+    record.apply(&Change::new(version()).with_user(user.clone()), now);
+    store.create(known.key, record, None, now).await.unwrap();
+    // Ten minutes longer than it lives, less what the test takes.
+    let rest = ttl(&mut connection, session.clone()).await;
+    assert!(rest > 14 * minute && rest <= 15 * minute, "{rest:?}");
+    let rest = ttl(&mut connection, index.clone()).await;
+    assert!(rest > 19 * minute && rest <= 20 * minute, "{rest:?}");
+
+    // Activity prolongs it; a node whose clock is behind, or ahead, takes nothing away.
+    assert!(store.touch(known.key, 1, now + 4 * minute).await.unwrap());
+    let delta = Change::new(version()).with_field("a", &1).unwrap();
+    store.update(known.key, delta, 1, None, now + 8 * minute).await.unwrap();
+    let rest = ttl(&mut connection, session.clone()).await;
+    assert!(rest > 14 * minute && rest <= 15 * minute, "{rest:?}");
+
+    // A longer lifetime reaches the index first.
+    let delta = Change::new(version()).with_lifetime(long);
+    store.update(known.key, delta, 1, None, now).await.unwrap();
+    let rest = ttl(&mut connection, index.clone()).await;
+    assert!(rest > 30 * 24 * 60 * minute, "{rest:?}");
+    let score: f64 = connection.zscore(&index, member(&connection, &index).await).await.unwrap();
+    let deadline = now + long.absolute();
+    assert_eq!(score.to_string(), deadline.as_unix_millis().to_string());
+
+    // A shorter one takes nothing away from it: others may need it.
+    let delta = Change::new(version()).with_lifetime(short);
+    store.update(known.key, delta, 1, None, now).await.unwrap();
+    assert!(ttl(&mut connection, index.clone()).await > 30 * 24 * 60 * minute);
+
+    // What is left of an ended session goes as well.
+    assert!(store.destroy(known.key, None, now).await.unwrap());
+    let rest = ttl(&mut connection, session).await;
+    assert!(rest <= 2 * minute, "{rest:?}");
+    assert!(!connection.exists::<_, bool>(&index).await.unwrap());
+}
+
+async fn member(connection: &redis::aio::MultiplexedConnection, index: &str) -> Vec<u8> {
+    let members: Vec<Vec<u8>> = connection.clone().zrange(index, 0, -1).await.unwrap();
+    let [member] = &members[..] else { panic!("{} members", members.len()) };
+    member.clone()
+}

@@ -1,0 +1,165 @@
+//! Round trips, as the server counts them: how often it has read from a connection.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use tower_wristband::{
+    Lifetime, RedisStore, SessionLayer, UserId,
+    store::{Record, Rotated, SessionStore, Updated},
+    testing::{self, ManualClock},
+};
+
+use super::{Known, change, connect, now, on, proof, user};
+use crate::{
+    servers::Server,
+    support::{app, get, send, text, visit, who},
+};
+
+struct Counter {
+    store: RedisStore,
+    connection: MultiplexedConnection,
+    _server: Server,
+}
+
+impl Counter {
+    async fn new() -> Self {
+        let server = Server::redis(&[]).await;
+        let store = on(&server);
+        let counter = Self { connection: connect(&server).await, store, _server: server };
+        // It connects, and sends its scripts.
+        counter.all_operations().await;
+        counter
+    }
+
+    async fn all_operations(&self) {
+        let (store, user) = (&self.store, user());
+        for _ in 0..3 {
+            let known = Known::of(&user);
+            store.create(known.key, known.record.clone(), Some(2), now()).await.unwrap();
+            store.update(known.key, change(), 1, None, now()).await.unwrap();
+            let from = known.record.proof();
+            store.rotate(known.key, from, proof(), change(), None, now()).await.unwrap();
+            store.touch(known.key, 1, now()).await.unwrap();
+        }
+        store.destroy_user(user, None, 0, now()).await.unwrap();
+    }
+
+    async fn reads(&mut self) -> usize {
+        let stats: String =
+            redis::cmd("INFO").arg("stats").query_async(&mut self.connection).await.unwrap();
+        let reads = stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
+        reads.unwrap().trim().parse().unwrap()
+    }
+
+    /// How many round trips this takes.
+    async fn trips<T>(&mut self, operation: impl Future<Output = T>) -> (T, usize) {
+        let before = self.reads().await;
+        let answer = operation.await;
+        // Less the question itself.
+        (answer, self.reads().await - before - 1)
+    }
+}
+
+#[tokio::test]
+async fn each_operation_takes_as_few_round_trips_as_it_can() {
+    let mut counter = Counter::new().await;
+    let (store, user) = (counter.store.clone(), user());
+    let now = now();
+
+    let anonymous = Known::new(&change().with_field("a", &1).unwrap());
+    let create = store.create(anonymous.key, anonymous.record.clone(), None, now);
+    assert_eq!(counter.trips(create).await.1, 1);
+    let load = store.load(anonymous.key, proof(), now);
+    let (found, trips) = counter.trips(load).await;
+    assert!(found.unwrap().is_some());
+    assert_eq!(trips, 1);
+    let delta = change().with_field("a", &2).unwrap();
+    let (updated, trips) = counter.trips(store.update(anonymous.key, delta, 0, None, now)).await;
+    assert!(matches!(updated, Ok(Updated::Stored)));
+    assert_eq!(trips, 1);
+    // A conflict brings the record along.
+    let expecting = store.update(anonymous.key, change(), 0, Some(0), now);
+    let (updated, trips) = counter.trips(expecting).await;
+    assert!(matches!(updated, Ok(Updated::Conflict(Some(_)))));
+    assert_eq!(trips, 1);
+    assert_eq!(counter.trips(store.touch(anonymous.key, 0, now)).await.1, 1);
+    let (from, to) = (anonymous.record.proof(), proof());
+    let rotation = store.rotate(anonymous.key, from, to, change(), None, now);
+    let (rotated, trips) = counter.trips(rotation).await;
+    assert_eq!((rotated.unwrap(), trips), (Rotated::Stored, 1));
+
+    // Logins: the index, and the record.
+    let login = change().with_user(user.clone()).with_lifetime(Lifetime::AAL2);
+    let rotation = store.rotate(anonymous.key, to, proof(), login, None, now);
+    assert_eq!(counter.trips(rotation).await.1, 2);
+    let known = Known::of(&user);
+    let create = store.create(known.key, known.record.clone(), None, now);
+    assert_eq!(counter.trips(create).await.1, 2);
+
+    // Ends: the record, and the index.
+    let (ended, trips) = counter.trips(store.destroy(known.key, Some(user.clone()), now)).await;
+    assert!(ended.unwrap());
+    assert_eq!(trips, 2);
+    assert_eq!(counter.trips(store.destroy(known.key, None, now)).await.1, 1);
+    let listed = counter.trips(store.list(user.clone(), None, 10, now)).await;
+    assert_eq!((listed.0.unwrap().len(), listed.1), (1, 2));
+}
+
+#[tokio::test]
+async fn a_cap_adds_two_round_trips_at_the_most() {
+    let mut counter = Counter::new().await;
+    let (store, user) = (counter.store.clone(), user());
+    for logins in 1..=6 {
+        let now = now() + Duration::from_secs(logins);
+        let known = Known::of(&user);
+        let mut record = Record::new(known.record.proof(), Lifetime::AAL2, now);
+        record.apply(&change().with_user(user.clone()), now);
+        let (created, trips) = counter.trips(store.create(known.key, record, Some(3), now)).await;
+        created.unwrap();
+        assert!(trips <= 4, "the {logins}th login took {trips}");
+        let listed = store.list(user.clone(), None, 10, now).await.unwrap();
+        assert_eq!(listed.len(), usize::try_from(logins.min(3)).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_request_takes_one_round_trip_and_what_it_changes() {
+    let mut counter = Counter::new().await;
+    let clock = ManualClock::new();
+    let layer = SessionLayer::builder(counter.store.clone()).clock(clock.clone()).build().unwrap();
+    let alice = UserId::try_from("alice").unwrap();
+    let cookie = testing::issue(&layer, &alice).await;
+
+    let read = who(&layer);
+    assert_eq!(counter.trips(visit(&read, &cookie)).await.1, 1);
+    assert_eq!(counter.trips(send(&read, get("/"))).await.1, 0, "without a cookie");
+    clock.advance(Duration::from_secs(600));
+    assert_eq!(counter.trips(visit(&read, &cookie)).await.1, 2, "a touch is due");
+
+    let write = app(&layer, |session| async move {
+        session.insert("a", &1).unwrap();
+        text("")
+    });
+    assert_eq!(counter.trips(visit(&write, &cookie)).await.1, 2);
+    let create = app(&layer.optional(), |session| async move {
+        session.insert("a", &1).unwrap();
+        text("")
+    });
+    let (response, trips) = counter.trips(send(&create, get("/"))).await;
+    assert_eq!(trips, 1);
+    let visitor = testing::cookie_from(&response).unwrap();
+
+    let log_in = app(&layer.optional(), |session| async move {
+        session.log_in("alice").unwrap();
+        text("")
+    });
+    assert_eq!(counter.trips(send(&log_in, get("/"))).await.1, 2);
+    let (response, trips) = counter.trips(visit(&log_in, &visitor)).await;
+    assert_eq!(trips, 1 + 2, "one of them reads the visitor's session");
+    let cookie = testing::cookie_from(&response).unwrap();
+    let log_out = app(&layer.optional(), |session| async move {
+        session.log_out().await.unwrap();
+        text("")
+    });
+    assert_eq!(counter.trips(visit(&log_out, &cookie)).await.1, 1 + 2);
+}
