@@ -52,7 +52,7 @@ pub(super) fn chart(results: &Results<'_>) -> Option<Page> {
     page.note(SPREAD);
     page.note(
         "In parentheses: the round trips of a request. With a cookie, the first one loads the session; \
-         tower-sessions logs out without",
+         tower-sessions logs out without it.",
     );
     page.note("bare command: a GET or a SELECT of the client library of tower-wristband.");
     Some(page)
