@@ -379,8 +379,8 @@
 //!
 //! None is on by default. `axum`: extractors and responses. `tracing`: events of a session's life,
 //! with the target `tower_wristband`. `testing`: see above. `sqlite`, `postgres` and `mysql`:
-//! `SqliteStore`, `PostgresStore` and `MySqlStore`, on the pools of `sqlx`. A feature changes
-//! nothing elsewhere.
+//! `SqliteStore`, `PostgresStore` and `MySqlStore`, on the pools of `sqlx`. `redis`: `RedisStore`,
+//! on the clients of `redis`. A feature changes nothing elsewhere.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -239,7 +239,7 @@ impl Sessions {
 
     /// What each `create` does of a sweep.
     fn sweep_a_little(&self, now: Timestamp) {
-        let _frees = self.frees_what_is_removed();
+        let frees = self.frees_what_is_removed();
         let shard = self.deadlines.next_shard();
         std::iter::from_fn(|| self.deadlines.pop_due(shard, now))
             .take(HINTS_PER_CREATE)
@@ -247,7 +247,7 @@ impl Sessions {
         if shard == 0 {
             // The map frees in batches what was replaced. Creating replaces little, but among it
             // are whole tables that were outgrown.
-            self.records.guard().flush();
+            frees.flush();
         }
     }
 

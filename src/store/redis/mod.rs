@@ -116,7 +116,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// visible ASCII ones without braces, which decide the slot of a key in a Cluster.
+    /// [`ConfigErrorKind::KeyPrefix`] unless it has at most 64 characters, visible ASCII ones
+    /// without braces, which decide the slot of a key in a Cluster.
     pub fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         let is_valid = prefix.len() <= LONGEST_PREFIX
             && prefix.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));

@@ -13,7 +13,7 @@ use super::{
     error::store_error,
     statement::{Placeholders, Value},
     store::SqlStore,
-    table::{Name, Table},
+    table::Table,
 };
 use crate::{
     clock::Timestamp,
@@ -146,8 +146,7 @@ impl MySqlStore {
     /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
     /// 48 ASCII letters, digits and underscores.
     pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
-        let name = Name::new(name)?;
-        Ok(Self(SqlStore::new(self.0.pool, Table { name, ..self.0.table })))
+        self.0.with_table(name).map(Self)
     }
 
     /// The SQL that creates the table with its indexes if it is missing.

@@ -138,8 +138,7 @@ impl PostgresStore {
     /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
     /// 48 ASCII letters, digits and underscores. Upper case stays upper case.
     pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
-        let name = Name::new(name)?;
-        Ok(Self(SqlStore::new(self.0.pool, Table { name, ..self.0.table })))
+        self.0.with_table(name).map(Self)
     }
 
     /// The same with the table in a schema, which must be there.

@@ -19,7 +19,7 @@ use super::{
     error::store_error,
     statement::{Placeholders, Value},
     store::SqlStore,
-    table::{Name, Table},
+    table::Table,
 };
 use crate::{
     clock::Timestamp,
@@ -154,8 +154,7 @@ impl SqliteStore {
     /// [`ConfigErrorKind::TableName`](crate::ConfigErrorKind::TableName) if it is no name of 1 to
     /// 48 ASCII letters, digits and underscores.
     pub fn with_table(self, name: &str) -> Result<Self, ConfigError> {
-        let name = Name::new(name)?;
-        Ok(Self(SqlStore::new(self.0.pool, Table { name, ..self.0.table })))
+        self.0.with_table(name).map(Self)
     }
 
     /// The SQL that creates the table and its indexes where they are missing.

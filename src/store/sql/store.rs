@@ -12,11 +12,11 @@ use super::{
     error::Retries,
     statement::{Statement, Value, Values},
     statements::Statements,
-    table::Table,
+    table::{Name, Table},
 };
 use crate::{
     clock::Timestamp,
-    error::{StoreError, StoreErrorKind},
+    error::{ConfigError, StoreError, StoreErrorKind},
     record::{Change, Record, Rotated, SessionSummary, Updated},
     report,
     token::{Proof, SessionKey},
@@ -40,6 +40,12 @@ impl<D: Dialect> SqlStore<D> {
     pub(super) fn new(pool: Pool<D>, table: Table) -> Self {
         let statements = Arc::new(Statements::new::<D>(&table.quoted(&D::SYNTAX)));
         Self { pool, table, statements, writer: D::HAS_ONE_WRITER.then(Arc::default) }
+    }
+
+    /// The same with a table of this name.
+    pub(super) fn with_table(self, name: &str) -> Result<Self, ConfigError> {
+        let name = Name::new(name)?;
+        Ok(Self::new(self.pool, Table { name, ..self.table }))
     }
 
     /// The name of the table as it is written in SQL.
