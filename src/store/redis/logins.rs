@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join;
 use redis::Value;
 
 use super::{
     RedisStore,
     error::{store_error, unexpected},
     format::{Entry, Member},
-    join::both,
     reply,
     script::{ANNOUNCE, SETTLE},
     users::{BATCH, Newest, Seen},
@@ -93,7 +93,7 @@ impl RedisStore {
         stored.push(own);
         // Those can end already: whoever settles meanwhile is one more.
         let ending = self.end(&user, too_many, &[], now);
-        let (settled, ended) = both(self.settle(&user, &stored, cap), ending).await;
+        let (settled, ended) = join(self.settle(&user, &stored, cap), ending).await;
         ended?;
         let rest: Vec<Entry> = Member::read_all(&settled?)
             .map(|member| member.entry)

@@ -4,7 +4,6 @@ mod check;
 mod connection;
 mod error;
 mod format;
-mod join;
 mod logins;
 mod reply;
 mod script;

@@ -1,12 +1,12 @@
 //! One session: each write is one script on its key.
 
+use futures_util::future::join;
 use redis::Value;
 
 use super::{
     RedisStore,
     error::{store_error, unexpected},
     format::{self, Entry, HEAD},
-    join::both,
     logins::Index,
     reply,
     script::{CREATE, DESTROY, ROTATE, Script, TOUCH, UPDATE},
@@ -241,7 +241,7 @@ impl RedisStore {
         let writing = self.write(script, key, arguments, now);
         match &announced.login {
             Some((user, entry)) => {
-                both(writing, self.look(user, announced.index.others(entry.key), now)).await
+                join(writing, self.look(user, announced.index.others(entry.key), now)).await
             }
             None => (writing.await, Ok(Vec::new())),
         }

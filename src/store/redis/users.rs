@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
+
 use super::{
     RedisStore,
     error::{store_error, unexpected},
     format::{self, Entry, Member},
-    join::all,
     reply,
 };
 use crate::{
@@ -111,7 +112,7 @@ impl RedisStore {
             };
             Ok(Seen { entry, found })
         });
-        all(looking).await.into_iter().collect()
+        join_all(looking).await.into_iter().collect()
     }
 
     /// Ends sessions if they are the user's, and takes them out of the index, with the hints that
@@ -128,7 +129,7 @@ impl RedisStore {
             .map(|key| async move { (key, self.remove_record(key, Some(user), now).await) });
         let (mut alive, mut forgotten, mut failed) = (0, Vec::new(), None);
         let mut removed = BTreeSet::new();
-        for (key, answer) in all(ending).await {
+        for (key, answer) in join_all(ending).await {
             match answer {
                 Ok(Some(found)) => {
                     alive += usize::from(found.was_alive);
