@@ -29,7 +29,7 @@ const CLOCK: Duration = Duration::from_secs(1);
 
 impl RedisStore {
     pub(super) async fn check_servers(&self, now: Timestamp) -> Result<(), StoreError> {
-        let (_, connection) = self.link.connection().await.map_err(store_error)?;
+        let connection = self.link.connected().await.map_err(store_error)?;
         for (command, look) in [
             (redis::cmd("HELLO"), version as fn(&Value, Timestamp) -> _),
             (redis::cmd("TIME"), clock),

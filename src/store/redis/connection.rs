@@ -88,7 +88,7 @@ impl Target {
 async fn connect_to_master(client: &Client) -> Result<Connection, RedisError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(Some(LONGEST));
+        .set_response_timeout(None); // `Link::send` sees to it
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let hello: Value = redis::cmd("HELLO").query_async(&mut connection).await?;
     if reply::property(&hello, "mode").as_deref() == Some("cluster") {
@@ -166,11 +166,22 @@ impl Link {
         answer
     }
 
+    /// The connection itself, for questions to each node.
+    pub(super) async fn connected(&self) -> Result<Connection, RedisError> {
+        let connecting = timeout(LONGEST, self.connection()).await;
+        let (_, connection) = connecting.unwrap_or_else(|_| Err(timed_out()))?;
+        Ok(connection)
+    }
+
     /// The connection, which the attempts of all that wait for it make in the background: so one
     /// who gives up doesn't make it begin anew.
-    pub(super) async fn connection(&self) -> Result<(Attempt, Connection), RedisError> {
+    async fn connection(&self) -> Result<(Attempt, Connection), RedisError> {
         loop {
             let mut attempt = self.attempt();
+            if let Some(Ok(connection)) = &*attempt.borrow() {
+                let connection = connection.clone();
+                return Ok((attempt.clone(), connection));
+            }
             let made = match attempt.wait_for(Option::is_some).await {
                 Ok(made) => made.clone(),
                 // The runtime that made it has ended.
