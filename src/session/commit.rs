@@ -193,14 +193,12 @@ impl Commit {
             }),
             Call::End(future, _) => ready!(poll_store(future, cx)).map(|_was_there| Answer::Done),
         };
-        let call = self.call.take();
+        if let (Ok(Answer::Done), Some(call)) = (&answer, &self.call) {
+            self.settle(call);
+        }
+        self.call = None;
         Poll::Ready(match answer {
-            Ok(answer) => {
-                if let (Answer::Done, Some(call)) = (answer, call) {
-                    self.settle(call);
-                }
-                answer
-            }
+            Ok(answer) => answer,
             Err(error) => {
                 let answer = match error.kind() {
                     StoreErrorKind::Collision => Answer::Collision,
@@ -222,8 +220,9 @@ impl Commit {
         self.base.as_ref().map(|(key, _)| *key)
     }
 
-    /// What a successful call makes of the handle's state.
-    fn settle(&self, call: Call) {
+    /// What a successful call makes of the handle's state. The token is cloned: where it is, it is
+    /// wiped, and what is moved out stays in the memory of the commit.
+    fn settle(&self, call: &Call) {
         let mut state = self.turn.session().state();
         let key = self.key();
         match call {
@@ -235,12 +234,12 @@ impl Commit {
                 }
                 state.login_is_stored(&self.ends);
                 state.rotation_missed = false;
-                state.issued = Some(Issued::new(token, &record));
-                state.standing = Standing::Live { key, record: *record };
+                state.issued = Some(Issued::new(token.clone(), record));
+                state.standing = Standing::Live { key, record: Record::clone(record) };
             }
             Call::Update(_, change) => {
                 if let Some(record) = key.and_then(|key| state.record_mut(key)) {
-                    record.apply_unread(&change, self.now);
+                    record.apply_unread(change, self.now);
                 }
             }
             Call::Rotate(_, token, change) => {
@@ -253,12 +252,12 @@ impl Commit {
                 }
                 state.rotation_missed = false;
                 if let Some(record) = state.record_mut(token.key()) {
-                    record.replace_proof_unread(token.proof(), &change, self.now);
+                    record.replace_proof_unread(token.proof(), change, self.now);
                 }
                 // It goes out also if the handle has come to stand for another session meanwhile.
                 if let Some((_, mut rotated)) = self.base.clone() {
-                    rotated.apply(&change, self.now);
-                    state.issued = Some(Issued::new(token, &rotated));
+                    rotated.apply(change, self.now);
+                    state.issued = Some(Issued::new(token.clone(), &rotated));
                 }
             }
             Call::Touch(_) => {
@@ -267,8 +266,8 @@ impl Commit {
                 }
             }
             Call::End(_, key) => {
-                report::ended(key);
-                state.to_end.retain(|other| *other != key);
+                report::ended(*key);
+                state.to_end.retain(|other| other != key);
             }
             Call::Look(_) => {}
         }
