@@ -6,6 +6,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The file of a module of the tests, of which there may be none.
+fn source(module: &str) -> Option<String> {
+    let path = root().join("tests/it").join(module.replace("::", "/"));
+    let file = [path.with_extension("rs"), path.join("mod.rs")];
+    file.iter().find(|file| file.exists()).map(|file| fs::read_to_string(file).unwrap())
+}
+
 /// The tests that a text cites as `` `module::the_name_of_a_test` ``.
 fn cited(text: &str) -> Vec<(&str, &str)> {
     let is_word = |word: &str| {
@@ -14,9 +21,9 @@ fn cited(text: &str) -> Vec<(&str, &str)> {
     text.split('`')
         .skip(1)
         .step_by(2)
-        .filter_map(|code| code.split_once("::"))
-        .filter(|(module, test)| is_word(module) && is_word(test) && test.contains('_'))
-        .filter(|(module, _)| root().join(format!("tests/it/{module}.rs")).exists())
+        .filter_map(|code| code.rsplit_once("::"))
+        .filter(|(module, test)| module.split("::").chain([*test]).all(is_word))
+        .filter(|(module, test)| test.contains('_') && source(module).is_some())
         .collect()
 }
 
@@ -26,9 +33,8 @@ fn every_test_that_a_document_cites_exists() {
     for document in ["README.md", "SECURITY.md", "CONTRIBUTING.md"] {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for (module, test) in cited(&text) {
-            let source = fs::read_to_string(root().join(format!("tests/it/{module}.rs"))).unwrap();
             assert!(
-                source.contains(&format!("fn {test}(")),
+                source(module).unwrap().contains(&format!("fn {test}(")),
                 "{document} cites {module}::{test}, which does not exist"
             );
             citations += 1;
