@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sees to what the builds and the tests need on a machine: a linker, which is installed where it is missing
 # (Debian's packages), Rust, and the cargo commands that are named: `tests/setup.sh fmt clippy`. What counts
-# instructions is called `gungraun`, the databases of the tests are called `servers`: both are installed too.
+# instructions is called `gungraun`, the databases of the tests are called `servers`: both are installed too,
+# and so are the commands `deny` and `check-external-types`.
 set -euo pipefail
 
 fail() {
@@ -44,6 +45,8 @@ install_servers() {
 # The linker: every dependency with a build script or a procedural macro is linked, even by `cargo clippy`.
 command -v cc >/dev/null || apt_install "a C compiler" gcc libc6-dev
 
+# A tool takes less room without what a debugger reads.
+export CARGO_PROFILE_DEV_DEBUG=0
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 or newer, https://rustup.rs"
 for command in "$@"; do
     if [ "$command" = gungraun ]; then
@@ -58,6 +61,14 @@ for command in "$@"; do
         continue
     elif [ "$command" = servers ]; then
         install_servers
+        continue
+    elif [ "$command" = deny ]; then
+        cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny
+        continue
+    elif [ "$command" = check-external-types ]; then
+        # The version that reads what the rustdoc of Rust 1.95 writes.
+        [[ $(cargo install --list) == *"cargo-$command v0.5.0:"* ]] ||
+            cargo install --locked --debug --version 0.5.0 "cargo-$command"
         continue
     fi
     component=${command/fmt/rustfmt}

@@ -3,12 +3,15 @@
 use axum::body::Body;
 use http::{HeaderValue, Request, StatusCode};
 use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
-use tower_wristband::{Lifetime, Session, SessionErrorKind, testing::cookie_from};
+use tower_wristband::{
+    Lifetime, Session, SessionErrorKind,
+    testing::{Fault, Gate, cookie_from},
+};
 
 use crate::{
     captured::Capture,
-    in_flight::{InFlight, stored, worlds},
-    support::{World, app, body, cookies_set, get_with, status, visit, who, with, world},
+    in_flight::{InFlight, WISHES, stored, worlds},
+    support::{World, app, body, cookies_set, get_with, status, text, visit, who, with, world},
 };
 
 /// What a streaming body keeps of a request: the session, with the head on its way.
@@ -207,5 +210,25 @@ async fn a_login_before_the_head_is_stored_before_the_body_begins() {
         let cookie = cookie_from(&request.finish().await).unwrap();
         assert!(session.key().is_some());
         assert!(is_signed_in(&world, &cookie).await);
+    }
+}
+
+#[tokio::test]
+async fn no_head_is_released_before_what_the_request_wants_stored_is_stored() {
+    for world in worlds() {
+        for wish in WISHES {
+            let request = wish.request(&world).await;
+            let gate = Gate::new();
+            world.faults.next(wish.operation(), Fault::HoldReply(gate.clone()));
+            let response = request.start_answering(text("done"));
+            gate.arrived().await;
+            // A head that waits for nothing would be there by now.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!response.is_finished(), "{wish:?}");
+            gate.release();
+            assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+        }
     }
 }

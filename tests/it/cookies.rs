@@ -253,6 +253,9 @@ async fn a_token_counts_in_the_cookie_alone() {
         header("cookie", format!("__Host-session= {token}")),
         header("cookie", format!("__Host-session ={token}")),
         header("cookie", format!("x=__Host-session={token}")),
+        // Some proxies join metadata of gRPC by commas.
+        header("cookie", format!("a=1,{cookie}")),
+        header("cookie", format!("{cookie},b=2")),
         header("cookie", format!("__Host-session={}", token.replace(&token[..1], "%41"))),
     ] {
         let what = format!("{} {:?}", request.uri(), request.headers());

@@ -1,9 +1,9 @@
-//! Beside tower-http's `CorsLayer`, which goes outside.
+//! Beside tower-http's `CorsLayer` and `CsrfLayer`, which go outside.
 
 use axum::{Router, body::Body, routing};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use tower::ServiceExt;
-use tower_http::cors::CorsLayer;
+use tower_http::{cors::CorsLayer, csrf::CsrfLayer};
 use tower_wristband::{
     SessionLayer, StoreErrorKind,
     testing::{Fault, Operation},
@@ -83,4 +83,40 @@ async fn a_script_reads_what_is_behind_the_session() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(header(&response, "access-control-allow-origin"), Some(PAGE));
     assert!(varies_by(&response, "origin") && varies_by(&response, "cookie"));
+}
+
+#[tokio::test]
+async fn a_forged_post_is_refused_before_its_session_is_looked_up() {
+    let world = world();
+    let cookie = world.signed_in("alice").await;
+    let csrf = CsrfLayer::new().add_trusted_origin(PAGE).unwrap();
+    let router = Router::new()
+        .route("/notes", routing::post(async || "written"))
+        .layer(world.layer.clone())
+        .layer(csrf);
+    let post = |lines: &[(&'static str, &str)]| {
+        let mut request = get_with("/notes", &cookie);
+        *request.method_mut() = Method::POST;
+        let host = with(request, "host", "api.example");
+        lines.iter().fold(host, |request, (name, value)| with(request, name, value))
+    };
+    let before = world.store_calls();
+    for forged in [
+        &[("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")][..],
+        &[("sec-fetch-site", "same-site"), ("origin", "https://other.app.example")],
+        // A browser too old for `Sec-Fetch-Site`.
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+    ] {
+        let response = ask(router.clone(), post(forged)).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{forged:?}");
+    }
+    assert_eq!(world.store_calls(), before);
+    for honest in [
+        &[("sec-fetch-site", "same-origin"), ("origin", "https://api.example")][..],
+        &[("sec-fetch-site", "cross-site"), ("origin", PAGE)],
+    ] {
+        let response = ask(router.clone(), post(honest)).await;
+        assert_eq!(response.status(), StatusCode::OK, "{honest:?}");
+    }
 }

@@ -78,6 +78,20 @@ async fn a_login_is_told_as_a_session_created_and_logged_in() {
     assert!(logged_in.field("user").unwrap().contains("alice"));
 }
 
+/// Else one could write lines of one's own into a log.
+#[tokio::test]
+async fn no_control_character_of_a_user_id_gets_into_an_event() {
+    let (world, capture) = (world(), Capture::start());
+    let forger = UserId::try_from("bob\r\nINFO session ended\u{1b}[1A\u{85}").unwrap();
+    tower_wristband::testing::issue(&world.layer, forger.clone()).await;
+    world.layer.sessions().revoke_user(&forger).await.unwrap();
+    let events = capture.take();
+    assert_eq!(events.len(), 3, "{events:#?}");
+    for (_, text) in events.iter().flat_map(|event| &event.fields) {
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_anonymous_session_is_told_when_it_is_made() {
     let (world, capture) = (world(), Capture::start());

@@ -317,6 +317,27 @@ async fn activity_does_not_move_the_end_past_the_absolute_deadline() {
 }
 
 #[tokio::test]
+async fn reading_again_is_no_activity_and_a_touch_is() {
+    for world in worlds() {
+        for is_touched in [false, true] {
+            let cookie = world.signed_in("alice").await;
+            let request = InFlight::with(&world, &cookie).await;
+            let session = request.session.clone();
+            request.finish().await;
+            world.clock.advance(HOUR - SECOND);
+            session.reload().await.unwrap();
+            if is_touched {
+                session.touch().await.unwrap();
+                world.clock.advance(HOUR - SECOND);
+                session.reload().await.unwrap();
+            }
+            world.clock.advance(SECOND);
+            assert_eq!(session.reload().await.unwrap_err().kind(), SessionErrorKind::Gone);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_rotation_near_the_end_gives_the_cookie_only_what_is_left() {
     for world in worlds() {
         let mut cookie = world.signed_in("alice").await;
