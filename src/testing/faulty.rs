@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use crate::{
     clock::Timestamp,
     store::{
-        Change, Proof, Record, Rotated, SessionKey, SessionStore, SessionSummary, StoreError,
-        StoreErrorKind, StoreFuture, Updated,
+        Change, Feed, Heartbeat, Proof, Record, Rotated, SessionKey, SessionStore, SessionSummary,
+        StoreError, StoreErrorKind, StoreFuture, Updated,
     },
     user::UserId,
 };
@@ -354,5 +354,10 @@ impl<S: SessionStore> SessionStore for FaultyStore<S> {
 
     fn check(&self, now: Timestamp) -> StoreFuture<()> {
         self.call(Operation::Check, move |store| store.check(now))
+    }
+
+    /// The inner store's own feed, without faults.
+    fn feed(&self, heartbeat: Heartbeat) -> Option<Feed> {
+        self.inner.feed(heartbeat)
     }
 }

@@ -21,6 +21,7 @@ mod demo;
 mod events;
 mod extractors;
 mod faulty_store;
+mod feed;
 mod handler_errors;
 mod histories;
 mod in_flight;
