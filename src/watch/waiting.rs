@@ -75,6 +75,9 @@ impl Waiting {
     pub(super) fn leave(&mut self, ticket: Ticket) {
         if let Some(waiter) = self.tickets.remove(&ticket) {
             self.deadlines.remove(&(waiter.deadline, ticket));
+            if self.proof(ticket.key()).is_none() {
+                self.to_look_at.remove(&ticket.key());
+            }
         }
     }
 

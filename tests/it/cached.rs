@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use allocation_counter::measure;
+use futures_util::FutureExt;
 use tokio::{
     sync::{Mutex, mpsc},
     task::yield_now,
@@ -326,6 +327,39 @@ async fn no_more_is_kept_than_allowed() {
         }
         assert!(near.cached.statistics().entries <= 1, "{limits:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_estimate_of_bytes_is_close() {
+    const BYTES: u64 = 4 * 1024 * 1024;
+    let near = Near::with(|builder| builder.max_entries(1_000_000).max_bytes(BYTES));
+    near.freshen().await;
+    let now = near.clock.now();
+    let text = "x".repeat(100);
+    let keys: Vec<_> =
+        (0..40_000_u128).map(|number| SessionKey::from_bytes(number.to_le_bytes())).collect();
+    for key in &keys {
+        let mut record = Record::new(proof(0), Lifetime::AAL2, now);
+        record.apply(&Change::new(1).with_field("text", &text).unwrap(), now);
+        near.authority.create(*key, record, None, now).await.unwrap();
+    }
+    let cost = measure(|| {
+        for key in &keys {
+            // The store is in memory: it is there at the first poll.
+            let load = near.cached.load(*key, proof(0), now).now_or_never();
+            assert!(load.unwrap().unwrap().is_some());
+        }
+    });
+    let bytes = near.cached.statistics().bytes;
+    assert!(bytes <= BYTES && bytes > BYTES * 8 / 10, "{bytes}");
+    // The fields are shared with the memory store, which a store elsewhere doesn't do.
+    let entries = near.cached.statistics().entries as u64;
+    let shared = entries * 180;
+    let taken = cost.bytes_current as u64 + shared;
+    assert!(
+        taken <= bytes * 5 / 4,
+        "{taken} bytes for {entries} copies that are said to take {bytes}"
+    );
 }
 
 #[tokio::test]

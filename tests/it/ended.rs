@@ -356,6 +356,22 @@ async fn a_dropped_future_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_future_that_is_never_polled_leaves_nothing_behind() {
+    let world = near_world();
+    let mut sessions = Vec::new();
+    for number in 0..100 {
+        let cookie = world.signed_in(&format!("user{number}")).await;
+        sessions.push(stream(&world.layer, &cookie).await);
+    }
+    let cost = measure(|| {
+        let waiting: Vec<_> = sessions.iter().map(Session::ended).collect();
+        drop(waiting);
+    });
+    // Empty tables keep a little.
+    assert!(cost.bytes_current * 8 < cost.bytes_max as i64, "{cost:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_future_outlives_the_session_and_the_layer() {
     let world = near_world();
     let session = stream(&world.layer, &world.signed_in("alice").await).await;

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -27,8 +27,9 @@ use crate::{
 
 const SHARDS: usize = 64;
 
-/// What a copy takes beside its contents: the key, links, its share of the tables.
-const COPY_OVERHEAD: usize = 64;
+/// What a copy takes beside its contents: the key, links, its share of the tables, and of the
+/// memory of what was dropped lately.
+const COPY_OVERHEAD: usize = 160;
 
 /// What a field takes beside name and value.
 const FIELD_OVERHEAD: usize = 80;
@@ -48,7 +49,6 @@ pub(super) struct Asked {
 }
 
 /// A record as it was in the store some time after it was asked for.
-#[derive(Clone)]
 pub(super) struct Kept {
     pub(super) record: Record,
     pub(super) user: Option<Slot>,
@@ -73,14 +73,15 @@ struct Weight {
     share: u64,
 }
 
-impl Weighter<SessionKey, Kept> for Weight {
-    fn weight(&self, _: &SessionKey, kept: &Kept) -> u64 {
+impl Weighter<SessionKey, Arc<Kept>> for Weight {
+    fn weight(&self, _: &SessionKey, kept: &Arc<Kept>) -> u64 {
         kept.bytes.max(self.share)
     }
 }
 
 pub(super) struct Copies {
-    kept: Cache<SessionKey, Kept, Weight, HashKeys>,
+    // Behind pointers, so that the tables, which grow by doubling, are small.
+    kept: Cache<SessionKey, Arc<Kept>, Weight, HashKeys>,
     shards: [Shard; SHARDS],
     next_question: AtomicU64,
 }
@@ -109,12 +110,15 @@ pub(super) struct Registration {
 
 impl Copies {
     pub(super) fn new(limits: &Limits) -> Self {
+        let smallest = (size_of::<Kept>() + COPY_OVERHEAD) as u64;
+        let most = usize::try_from(limits.max_bytes / smallest).unwrap_or(usize::MAX);
+        let entries = limits.max_entries.min(most).max(1);
         // A multiple of the number of the cache's parts, among which it is split.
-        let shards = SHARDS.min(limits.max_entries.div_ceil(32).next_power_of_two());
+        let shards = SHARDS.min(entries.div_ceil(32).next_power_of_two());
         let bytes = limits.max_bytes - limits.max_bytes % shards as u64;
         let options = OptionsBuilder::new()
             .shards(shards)
-            .estimated_items_capacity(limits.max_entries)
+            .estimated_items_capacity(entries)
             .weight_capacity(bytes)
             .build()
             .expect("both capacities are given");
@@ -131,7 +135,7 @@ impl Copies {
         }
     }
 
-    pub(super) fn get(&self, key: SessionKey) -> Option<Kept> {
+    pub(super) fn get(&self, key: SessionKey) -> Option<Arc<Kept>> {
         self.kept.get(&key)
     }
 
@@ -178,7 +182,7 @@ impl Copies {
     pub(super) fn enter(&self, registration: &Registration, kept: Kept) {
         let mut open = lock(&self.shard(registration.key).asked);
         if registration.take(&mut open) {
-            self.kept.insert(registration.key, kept);
+            self.kept.insert(registration.key, Arc::new(kept));
         }
     }
 

@@ -78,7 +78,7 @@ impl Near {
             && will_do(&kept.record, proof, at.timestamp);
         will_do.then(|| {
             self.copies.count_hit(key);
-            kept.record
+            kept.record.clone()
         })
     }
 
