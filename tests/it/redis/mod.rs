@@ -5,6 +5,7 @@ mod checks;
 mod contract;
 mod failover;
 mod faults;
+mod feed;
 mod index;
 mod load;
 mod stored;
