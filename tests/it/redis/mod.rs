@@ -1,6 +1,7 @@
 //! Sessions in Redis: a single server, a Cluster, and servers behind Sentinel.
 
 mod big_user;
+mod cached;
 mod checks;
 mod contract;
 mod failover;
