@@ -1,6 +1,6 @@
 //! Whether a server, or each master of a Cluster, can keep sessions.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use redis::{
     RedisError, Value,
@@ -46,7 +46,11 @@ impl RedisStore {
         if matches!(connection, Connection::Cluster(_)) {
             self.check_slots().await?;
         }
-        self.probe().await
+        self.probe().await?;
+        if self.has_feed.load(Ordering::Relaxed) {
+            self.check_feed().await?;
+        }
+        Ok(())
     }
 
     async fn check_slots(&self) -> Result<(), StoreError> {

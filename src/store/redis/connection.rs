@@ -25,7 +25,7 @@ use super::{
 };
 
 /// How long one attempt to connect may take. While the caller waits, another follows.
-const CONNECT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT: Duration = Duration::from_secs(2);
 
 /// How long a node of a Cluster may take to answer. The client then asks again, while the caller
 /// waits.
@@ -219,7 +219,7 @@ impl Link {
     }
 }
 
-fn timed_out() -> RedisError {
+pub(super) fn timed_out() -> RedisError {
     std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod connection;
 mod error;
+mod feed;
 mod format;
 mod logins;
 mod reply;
@@ -10,12 +11,18 @@ mod script;
 mod sessions;
 mod users;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use redis::{Client, cluster::ClusterClient, sentinel::SentinelClient};
 
 use self::connection::{Link, Target};
-use super::{SessionStore, StoreFuture};
+use super::{Feed, Heartbeat, SessionStore, StoreFuture};
 use crate::{
     clock::Timestamp,
     error::{ConfigError, ConfigErrorKind},
@@ -69,6 +76,25 @@ const LONGEST_PREFIX: usize = 64;
 ///   +pttl +time +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the
 ///   prefix.
 ///
+/// # The feed
+///
+/// [`feed`](SessionStore::feed) has a connection of its own to each master, on which the server
+/// tells which keys are touched, by whatever: client tracking in broadcast mode. So a touch is
+/// told, too, and a write takes no more requests. The connections speak RESP3, whatever the client
+/// does.
+///
+/// With each beat the masters are asked whether they still are: with `INFO`, on the feed's
+/// connection and on that of the requests, which must lead to the same server; or in a Cluster with
+/// `CLUSTER NODES`, to which all of them must name the same masters. There a stamp is told a beat
+/// later, since a node that takes over has to tell the others first. A feed can't know more than
+/// the masters do: one that was replaced, has not heard of it, and still gets this node's requests
+/// counts as one. It answers reads as well, so this is so without a cache, too.
+///
+/// * A user of an access list needs `+client|tracking` as well; in a Cluster `+@connection` has it.
+///   `check` looks at that once a feed has been asked for.
+/// * A key under `prefix` `s:` that is not one of a session is told as a gap: leave them alone.
+/// * The server does not tell of `SWAPDB`.
+///
 /// # Time limits
 ///
 /// `store_timeout` of the layer decides how long a request waits. The limits of the client are set
@@ -80,6 +106,8 @@ const LONGEST_PREFIX: usize = 64;
 pub struct RedisStore {
     link: Arc<Link>,
     prefix: Arc<str>,
+    /// Whether anybody has asked for a feed: what it needs is checked then.
+    has_feed: Arc<AtomicBool>,
 }
 
 impl RedisStore {
@@ -107,7 +135,7 @@ impl RedisStore {
     }
 
     fn on(target: Target) -> Self {
-        Self { link: Arc::new(Link::new(target)), prefix: PREFIX.into() }
+        Self { link: Arc::new(Link::new(target)), prefix: PREFIX.into(), has_feed: Arc::default() }
     }
 
     /// Begins all keys with this instead of `wristband:`, so that several applications can share a
@@ -128,6 +156,11 @@ impl RedisStore {
         }
         self.prefix = prefix.into();
         Ok(self)
+    }
+
+    /// What the keys of all sessions begin with.
+    fn session_prefix(&self) -> String {
+        format!("{}s:", self.prefix)
     }
 
     /// Where a session is kept.
@@ -236,5 +269,10 @@ impl SessionStore for RedisStore {
     fn check(&self, now: Timestamp) -> StoreFuture<()> {
         let store = self.clone();
         StoreFuture::boxed(async move { store.check_servers(now).await })
+    }
+
+    fn feed(&self, heartbeat: Heartbeat) -> Option<Feed> {
+        self.has_feed.store(true, Ordering::Relaxed);
+        Some(self.listen(heartbeat))
     }
 }

@@ -7,7 +7,10 @@ use redis::{
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_read_routing::RandomReplicaStrategy,
 };
-use tower_wristband::{RedisStore, StoreError, StoreErrorKind, store::SessionStore};
+use tower_wristband::{
+    RedisStore, StoreError, StoreErrorKind,
+    store::{FeedEvent, Heartbeat, SessionStore},
+};
 
 use super::{Known, at, change, cluster, now, on, on_sentinels, sentinel, single, user};
 use crate::servers::{Server, free_port, server};
@@ -162,6 +165,29 @@ async fn the_rights_that_are_documented_suffice() {
         }
         assert_eq!(store.destroy_user(user, None, 0, now()).await.unwrap(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_feed_needs_one_right_more_and_says_so() {
+    let server = Server::redis(&[]).await;
+    let store = restricted(&server, "~wristband:*", RULES).await;
+    store.check(now()).await.unwrap();
+    let mut feed = store.feed(Heartbeat::new(Duration::from_millis(20))).unwrap();
+    let (_, said) = refused(&store).await;
+    assert!(said.contains("client|tracking"), "{said}");
+    server.ask("ACL SETUSER app +client|tracking");
+    store.check(now()).await.unwrap();
+    while !matches!(feed.next().await, FeedEvent::Fresh(_)) {}
+
+    let nodes = crate::servers::Cluster::start().await.nodes;
+    for node in &nodes {
+        restricted(node, "~wristband:*", &format!("{RULES} +@connection +cluster")).await;
+    }
+    let urls = nodes.iter().map(|node| format!("redis://app:opensesame@{}", node.address()));
+    let store = RedisStore::cluster(ClusterClient::new(urls).unwrap());
+    let mut feed = store.feed(Heartbeat::new(Duration::from_millis(20))).unwrap();
+    store.check(now()).await.unwrap();
+    while !matches!(feed.next().await, FeedEvent::Fresh(_)) {}
 }
 
 #[tokio::test]

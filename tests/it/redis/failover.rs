@@ -12,7 +12,7 @@ use super::{
 };
 use crate::servers::{Cluster, Sentinels, Server, until};
 
-fn store_on(cluster: &Cluster) -> tower_wristband::RedisStore {
+pub(super) fn store_on(cluster: &Cluster) -> tower_wristband::RedisStore {
     let addresses: Vec<_> = cluster.nodes.iter().map(Server::address).collect();
     on_cluster(addresses.iter().map(String::as_str))
 }
@@ -30,7 +30,7 @@ async fn a_cluster_that_fails_over_in_order_loses_nothing() {
 }
 
 /// Makes a replica the master. The others vote for one of the same shard only every four seconds.
-async fn take_over(replica: &Server) {
+pub(super) async fn take_over(replica: &Server) {
     let attempt = Duration::from_secs(6);
     let mut asked = None::<Instant>;
     until("the replica is the master", async || {
@@ -70,7 +70,7 @@ async fn a_master_of_a_cluster_that_falls_silent_is_replaced() {
 }
 
 /// The slots that move, from the first master to the second.
-const MOVING: std::ops::Range<u16> = 0..400;
+pub(super) const MOVING: std::ops::Range<u16> = 0..400;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_are_written_to_while_their_slots_move() {
@@ -84,15 +84,23 @@ async fn sessions_are_written_to_while_their_slots_move() {
         }
     });
     load.progress(500).await;
-    let mut from = connect(&cluster.nodes[0]).await;
-    let mut to = connect(&cluster.nodes[1]).await;
+    let moved = move_slots(&cluster, 0, 1).await;
+    assert!(moved > 100, "{moved} keys");
+    load.progress(500).await;
+    load.finish().await;
+}
+
+/// Moves them from one master to another, and answers how many keys that were.
+pub(super) async fn move_slots(cluster: &Cluster, source: usize, target: usize) -> usize {
+    let mut from = connect(&cluster.nodes[source]).await;
+    let mut to = connect(&cluster.nodes[target]).await;
     let mut third = connect(&cluster.nodes[2]).await;
     let id = |node: usize| format!("{:040x}", node + 1);
     let mut moved = 0;
     for slot in MOVING {
         let slot = slot.to_string();
-        set_slot(&mut to, &[&slot, "IMPORTING", &id(0)]).await;
-        set_slot(&mut from, &[&slot, "MIGRATING", &id(1)]).await;
+        set_slot(&mut to, &[&slot, "IMPORTING", &id(source)]).await;
+        set_slot(&mut from, &[&slot, "MIGRATING", &id(target)]).await;
         loop {
             let mut keys = redis::cmd("CLUSTER");
             keys.arg(&["GETKEYSINSLOT", &slot, "10"]);
@@ -102,16 +110,17 @@ async fn sessions_are_written_to_while_their_slots_move() {
             }
             moved += keys.len();
             let mut migrate = redis::cmd("MIGRATE");
-            migrate.arg("127.0.0.1").arg(cluster.nodes[1].port()).arg(&["", "0", "5000", "KEYS"]);
+            migrate
+                .arg("127.0.0.1")
+                .arg(cluster.nodes[target].port())
+                .arg(&["", "0", "5000", "KEYS"]);
             let () = migrate.arg(keys).query_async(&mut from).await.unwrap();
         }
         for node in [&mut to, &mut from, &mut third] {
-            set_slot(node, &[&slot, "NODE", &id(1)]).await;
+            set_slot(node, &[&slot, "NODE", &id(target)]).await;
         }
     }
-    assert!(moved > 100, "{moved} keys");
-    load.progress(500).await;
-    load.finish().await;
+    moved
 }
 
 async fn set_slot(node: &mut MultiplexedConnection, arguments: &[&str]) {
@@ -120,7 +129,7 @@ async fn set_slot(node: &mut MultiplexedConnection, arguments: &[&str]) {
 }
 
 /// CRC-16 of a key without braces.
-fn slot(key: &[u8]) -> u16 {
+pub(super) fn slot(key: &[u8]) -> u16 {
     let crc = key.iter().fold(0_u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
             if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
@@ -129,7 +138,7 @@ fn slot(key: &[u8]) -> u16 {
     crc % 16384
 }
 
-fn store_behind(sentinels: &Sentinels) -> tower_wristband::RedisStore {
+pub(super) fn store_behind(sentinels: &Sentinels) -> tower_wristband::RedisStore {
     let addresses: Vec<_> = sentinels.sentinels.iter().map(Server::address).collect();
     on_sentinels(addresses.iter().map(String::as_str))
 }

@@ -1,10 +1,12 @@
 //! Sessions in Redis: a single server, a Cluster, and servers behind Sentinel.
 
 mod big_user;
+mod cached;
 mod checks;
 mod contract;
 mod failover;
 mod faults;
+mod feed;
 mod index;
 mod load;
 mod stored;
