@@ -43,6 +43,8 @@ pub(super) struct Syntax {
     pub(super) lock: &'static str,
     /// The same without waiting for rows that others have locked.
     pub(super) lock_free: &'static str,
+    /// In a condition, a part that holds: the statement removes what has expired.
+    pub(super) sweeps: &'static str,
     /// Deletes from `{table}` the rows whose keys the query `{chosen}` answers, which runs once.
     pub(super) delete: &'static str,
 }

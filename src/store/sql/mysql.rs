@@ -42,6 +42,7 @@ impl Dialect for MySql {
                       CONVERT(:data USING utf8mb4)), '$.\"\"')",
         lock: " FOR UPDATE",
         lock_free: " FOR UPDATE SKIP LOCKED",
+        sweeps: "",
         // The keys first: what `IN` asks would be asked for each row of the table.
         delete: "DELETE {table} FROM ({chosen}) AS chosen \
                  STRAIGHT_JOIN {table} ON {table}.session_key = chosen.session_key",

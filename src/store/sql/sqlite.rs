@@ -43,6 +43,7 @@ impl Dialect for Sqlite {
         merged_data: "json_patch(CASE WHEN :clears = 1 THEN '{}' ELSE data END, :data)",
         lock: "",
         lock_free: "",
+        sweeps: "",
         delete: "DELETE FROM {table} WHERE session_key IN ({chosen})",
     };
 

@@ -55,7 +55,7 @@ impl Statements {
         let delete = |chosen: String| {
             statement(syntax.delete.replace("{table}", table).replace("{chosen}", &chosen))
         };
-        let Syntax { greatest, least, data, new_data, lock, lock_free, .. } = syntax;
+        let Syntax { greatest, least, data, new_data, lock, lock_free, sweeps, .. } = syntax;
         let is_writable = format!("session_key = :key AND format = {FORMAT} AND expires_at > :now");
         let delta = delta(&syntax);
 
@@ -123,7 +123,7 @@ impl Statements {
                  LIMIT :batch OFFSET :keep{lock}"
             )),
             sweep: delete(format!(
-                "SELECT session_key FROM {table} WHERE expires_at <= :now \
+                "SELECT session_key FROM {table} WHERE expires_at <= :now{sweeps} \
                  ORDER BY expires_at LIMIT :batch{lock_free}"
             )),
             probe_insert: statement(format!(

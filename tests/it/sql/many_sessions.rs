@@ -7,7 +7,7 @@ use tower_wristband::{
     store::{Change, SessionStore, Updated},
 };
 
-use super::bed::{Bed, Known, Pool, Store, now, user};
+use super::bed::{Bed, Known, Store, now, user};
 
 on_each_database!(a_hundred_thousand_sessions_of_a_user_are_bounded);
 
@@ -16,35 +16,10 @@ const MANY: usize = 100_000;
 /// An outer limit: it takes some seconds.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// So many sessions of the user, copied by the database itself.
+/// So many sessions of the user.
 async fn many(bed: &Bed, user: &UserId) -> Known {
     let known = Known::created(&bed.store(), Some(user), now()).await;
-    let (numbers, key) = match bed.pool {
-        Pool::Sqlite(_) => (
-            format!(
-                "(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers \
-                 WHERE n < {}) SELECT n FROM numbers)",
-                MANY - 1
-            ),
-            "randomblob(16)",
-        ),
-        Pool::Postgres(_) => (
-            format!("(SELECT n FROM generate_series(1, {}) AS n)", MANY - 1),
-            "decode(md5(random()::text || n), 'hex')",
-        ),
-        Pool::MySql(_) => (
-            format!("(SELECT seq AS n FROM seq_1_to_{})", MANY - 1),
-            "UNHEX(MD5(CONCAT(n, UUID())))",
-        ),
-    };
-    bed.sql(&format!(
-        "INSERT INTO {{table}} SELECT {key}, format, version, proof, rotated_at, logins, user_id, \
-         label, created_at, authenticated_at - n, last_seen_at, absolute_deadline, expires_at, \
-         idle_seconds, absolute_seconds, touch_seconds, ends_with_browser, data \
-         FROM {{table}} CROSS JOIN {numbers} AS numbers"
-    ))
-    .await
-    .unwrap();
+    bed.multiply(MANY - 1).await;
     known
 }
 
