@@ -441,7 +441,7 @@ pub use store::PostgresStore;
 pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
-pub use store::{MemoryStore, Sweeper};
+pub use store::{CachedStore, MemoryStore, Sweeper};
 pub use token::{InvalidSessionKey, RandomError, SessionKey, SessionToken};
 pub use user::{InvalidUserId, UserId};
 

@@ -105,6 +105,11 @@ impl Heartbeat {
         self.period
     }
 
+    /// The wall clock's time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Waits for the next beat and takes its stamp. One that is dropped has taken none.
     ///
     /// A ping for this stamp must be sent after this returns.

@@ -86,9 +86,11 @@
 //! A store that keeps columns writes the [`RecordParts`] of a new record and the [`ChangeParts`] of
 //! a delta, and reads with [`Record::from_parts`].
 
+mod cached;
 mod fanout;
 mod feed;
 mod future;
+mod keys;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -98,6 +100,7 @@ mod sweeper;
 
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
+pub use cached::{CacheStatistics, CachedStore, CachedStoreBuilder};
 pub use feed::{Feed, FeedEvent, FeedSender, Heartbeat, Stamp};
 pub use future::StoreFuture;
 pub use memory::MemoryStore;

@@ -4,6 +4,9 @@
 
 mod access_matrix;
 mod after_head;
+mod cached;
+mod cached_freshness;
+mod cached_questions;
 mod caching;
 mod cancellation;
 mod captured;

@@ -7,16 +7,17 @@ use std::{
 };
 
 use tower_wristband::{
-    Access, ConfigError, ConfigErrorKind, DefaultRejection, Field, Lifetime, MemoryStore,
-    MissingLayer, MySqlStore, NotSignedIn, Page, PostgresStore, RedirectToLogin, Rejection,
-    RejectionKind, Session, SessionCookie, SessionError, SessionErrorKind, SessionKey,
+    Access, CachedStore, ConfigError, ConfigErrorKind, DefaultRejection, Field, Lifetime,
+    MemoryStore, MissingLayer, MySqlStore, NotSignedIn, Page, PostgresStore, RedirectToLogin,
+    Rejection, RejectionKind, Session, SessionCookie, SessionError, SessionErrorKind, SessionKey,
     SessionLayer, SessionLayerBuilder, SessionService, SessionSummary, SessionToken, Sessions,
     SqliteStore, StoreError, StoreErrorKind, Sweeper, SystemClock, Timestamp, UserId,
     cookie::SameSite,
     future::ResponseFuture,
     store::{
-        Change, ChangeParts, FeedEvent, FeedSender, FieldChanges, Heartbeat, Proof, Record,
-        RecordParts, Rotated, SessionStore, Stamp, StoreFuture, SweeperBuilder, Updated,
+        CacheStatistics, CachedStoreBuilder, Change, ChangeParts, FeedEvent, FeedSender,
+        FieldChanges, Heartbeat, Proof, Record, RecordParts, Rotated, SessionStore, Stamp,
+        StoreFuture, SweeperBuilder, Updated,
     },
     testing::{Fault, Faults, FaultyStore, Gate, ManualClock, Operation},
 };
@@ -257,6 +258,9 @@ fn public_types_cross_threads() {
     }
     each!(
         Access,
+        CacheStatistics,
+        CachedStore,
+        CachedStoreBuilder,
         Change,
         ChangeParts<'static>,
         RecordParts<'static>,

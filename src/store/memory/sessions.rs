@@ -11,7 +11,7 @@ use seize::Collector;
 use super::{
     bound::Bound,
     deadlines::{Deadlines, Hint},
-    keys::{Fingerprint, HashKeys},
+    keys::Fingerprint,
     users::{UserIndex, UserSessions},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     store::{
         Feed, FeedEvent, Heartbeat,
         fanout::{self, Fanout},
+        keys::HashKeys,
     },
     token::SessionKey,
     user::UserId,
