@@ -21,6 +21,7 @@ mod cookies;
 mod cors;
 mod costs;
 mod demo;
+mod ended;
 mod events;
 mod extractors;
 mod faulty_store;

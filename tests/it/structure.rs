@@ -7,13 +7,14 @@ use std::{
 };
 
 use tower_wristband::{
-    Access, CachedStore, ConfigError, ConfigErrorKind, DefaultRejection, Field, Lifetime,
-    MemoryStore, MissingLayer, MySqlStore, NotSignedIn, Page, PostgresStore, RedirectToLogin,
-    Rejection, RejectionKind, Session, SessionCookie, SessionError, SessionErrorKind, SessionKey,
-    SessionLayer, SessionLayerBuilder, SessionService, SessionSummary, SessionToken, Sessions,
-    SqliteStore, StoreError, StoreErrorKind, Sweeper, SystemClock, Timestamp, UserId,
+    Access, CachedStore, ConfigError, ConfigErrorKind, DefaultRejection, EndReason, Field,
+    Lifetime, MemoryStore, MissingLayer, MySqlStore, NotSignedIn, Page, PostgresStore,
+    RedirectToLogin, Rejection, RejectionKind, Session, SessionCookie, SessionError,
+    SessionErrorKind, SessionKey, SessionLayer, SessionLayerBuilder, SessionService,
+    SessionSummary, SessionToken, Sessions, SqliteStore, StoreError, StoreErrorKind, Sweeper,
+    SystemClock, Timestamp, UserId,
     cookie::SameSite,
-    future::ResponseFuture,
+    future::{Ended, ResponseFuture},
     store::{
         CacheStatistics, CachedStoreBuilder, Change, ChangeParts, FeedEvent, FeedSender,
         FieldChanges, Heartbeat, Proof, Record, RecordParts, Rotated, SessionStore, Stamp,
@@ -23,7 +24,7 @@ use tower_wristband::{
 };
 
 /// A module imports only modules in front of it.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 27] = [
     "error",
     "clock",
     "token",
@@ -36,6 +37,7 @@ const ORDER: [&str; 26] = [
     "report",
     "store",
     "within",
+    "watch",
     "client",
     "config",
     "session",
@@ -267,6 +269,8 @@ fn public_types_cross_threads() {
         ConfigError,
         ConfigErrorKind,
         DefaultRejection,
+        EndReason,
+        Ended,
         Fault,
         Faults,
         FaultyStore<MemoryStore>,
@@ -345,7 +349,7 @@ fn values_can_be_kept_through_a_panic() {
 
 #[test]
 fn kinds_can_be_counted_in_a_map() {
-    counted::<(Access, ConfigErrorKind, Lifetime, Page, RejectionKind, SameSite)>();
+    counted::<(Access, ConfigErrorKind, EndReason, Lifetime, Page, RejectionKind, SameSite)>();
     counted::<(SessionErrorKind, SessionKey, StoreErrorKind, Timestamp)>();
 }
 
@@ -379,6 +383,7 @@ fn futures_can_be_spawned() {
     }
     spawnable::<ResponseFuture<Boxed, Body, DefaultRejection>>();
     spawnable::<StoreFuture<Option<Record>>>();
+    spawnable::<Ended>();
 
     let session = tower_wristband::testing::signed_in("alice");
     drop(sent(session.save()));
