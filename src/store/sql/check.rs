@@ -27,7 +27,7 @@ pub(super) enum Content {
 }
 
 /// All columns: name, content, whether it may be null.
-const COLUMNS: [(&str, Content, bool); 18] = [
+const COLUMNS: [(&str, Content, bool); 19] = [
     ("session_key", Content::Key, false),
     ("format", Content::Integer, false),
     ("version", Content::Integer, false),
@@ -41,6 +41,7 @@ const COLUMNS: [(&str, Content, bool); 18] = [
     ("last_seen_at", Content::Integer, false),
     ("absolute_deadline", Content::Integer, false),
     ("expires_at", Content::Integer, false),
+    ("sweep_at", Content::Integer, false),
     ("idle_seconds", Content::Integer, false),
     ("absolute_seconds", Content::Integer, false),
     ("touch_seconds", Content::Integer, false),

@@ -22,6 +22,10 @@ pub(super) const FORMAT: i64 = 1;
 /// a 64-bit integer.
 const LATEST_MILLIS: i64 = i64::MAX / 2;
 
+/// `sweep_at` is `expires_at` with these bits set: at most 262 seconds later. So it stays the same
+/// through most writes, which then change no index, and PostgreSQL need not touch one at all.
+pub(super) const SWEEP_MASK: i64 = (1 << 18) - 1;
+
 /// A moment as the databases keep it.
 fn millis(moment: Timestamp) -> i64 {
     i64::try_from(moment.as_unix_millis()).unwrap_or(i64::MAX).min(LATEST_MILLIS)
@@ -102,6 +106,7 @@ impl<'a> NewRow<'a> {
             ("last_seen_at", moment(*last_seen_at)),
             ("absolute_deadline", moment(self.absolute_deadline)),
             ("expires_at", moment(self.expires_at)),
+            ("sweep_at", Value::Integer(Some(millis(self.expires_at) | SWEEP_MASK))),
             ("data", Value::Json(&self.data)),
         ];
         values.extend(lifetime_values(Some(*lifetime)));
@@ -121,6 +126,12 @@ impl<'a> Delta<'a> {
         let parts = change.parts();
         let data = data(parts.fields.clone())?;
         Ok(Self { parts, data })
+    }
+
+    /// Whether it changes fields alone, as most do.
+    pub(super) fn is_of_fields(&self) -> bool {
+        let ChangeParts { user, label, lifetime, .. } = &self.parts;
+        user.is_none() && label.is_none() && lifetime.is_none()
     }
 
     pub(super) fn values(&self, now: Timestamp) -> Vec<(&'static str, Value<'_>)> {
@@ -152,6 +163,11 @@ pub(super) enum Columns {
 pub(super) fn key<D: Dialect>(row: &D::Row) -> Result<SessionKey, StoreError> {
     let bytes = Reader::<D>(row).bytes("session_key")?.try_into();
     bytes.map(SessionKey::from_bytes).map_err(|_| corrupt("the key has not 16 bytes"))
+}
+
+/// Whether the session of a row is alive at `now`.
+pub(super) fn is_alive<D: Dialect>(row: &D::Row, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(Reader::<D>(row).integer("expires_at")? > millis(now))
 }
 
 /// The record of a row.

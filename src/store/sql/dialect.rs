@@ -39,12 +39,18 @@ pub(super) struct Syntax {
     /// are replaced as a whole, and those that are null are removed. All members of the column are
     /// strings. The patch is named once, as it may be long.
     pub(super) merged_data: &'static str,
+    /// Behind the table `{name}`: rows are looked for by the index on users and keys.
+    pub(super) by_user_key: &'static str,
+    /// Behind an `ORDER BY` that an index has: the first `{count}` rows.
+    pub(super) limit: &'static str,
     /// Behind a `SELECT`: the rows stay as they are until the statement ends.
     pub(super) lock: &'static str,
     /// The same without waiting for rows that others have locked.
     pub(super) lock_free: &'static str,
     /// In a condition, a part that holds: the statement removes what has expired.
     pub(super) sweeps: &'static str,
+    /// Whether `DELETE … RETURNING` is there.
+    pub(super) returns_deleted: bool,
     /// Deletes from `{table}` the rows whose keys the query `{chosen}` answers, which runs once.
     pub(super) delete: &'static str,
 }

@@ -1,5 +1,7 @@
 //! Sessions in MariaDB or MySQL.
 
+use std::error::Error as _;
+
 use sqlx::{
     Arguments as _, AssertSqlSafe, MySql, MySqlPool, Row as _,
     error::{BoxDynError, DatabaseError},
@@ -18,6 +20,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{ConfigError, StoreError, StoreErrorKind},
+    user::UserId,
 };
 
 /// `SKIP LOCKED` is as new as that.
@@ -40,12 +43,18 @@ impl Dialect for MySql {
         merged_data: "JSON_REMOVE(JSON_MERGE_PATCH(JSON_OBJECT('', ''), \
                       CASE WHEN :clears = 1 THEN '{}' ELSE data END, \
                       CONVERT(:data USING utf8mb4)), '$.\"\"')",
+        // By itself, it begins with the user's first session for each page.
+        by_user_key: " FORCE INDEX (`{name}_user_key`)",
+        limit: "LIMIT {count}",
         lock: " FOR UPDATE",
         lock_free: " FOR UPDATE SKIP LOCKED",
         sweeps: "",
-        // The keys first: what `IN` asks would be asked for each row of the table.
-        delete: "DELETE {table} FROM ({chosen}) AS chosen \
-                 STRAIGHT_JOIN {table} ON {table}.session_key = chosen.session_key",
+        // MySQL has none, though MariaDB has.
+        returns_deleted: false,
+        // The keys first: what `IN` asks would be asked for each row of the table. No table is
+        // named so.
+        delete: "DELETE {table} FROM ({chosen}) AS chosen$ \
+                 STRAIGHT_JOIN {table} ON {table}.session_key = chosen$.session_key",
     };
 
     fn bind(arguments: &mut MySqlArguments, value: Value<'_>) -> Result<(), BoxDynError> {
@@ -169,6 +178,7 @@ impl MySqlStore {
     last_seen_at      BIGINT         NOT NULL,
     absolute_deadline BIGINT         NOT NULL,
     expires_at        BIGINT         NOT NULL,
+    sweep_at          BIGINT         NOT NULL,
     idle_seconds      BIGINT         NOT NULL,
     absolute_seconds  BIGINT         NOT NULL,
     touch_seconds     BIGINT         NOT NULL,
@@ -176,7 +186,8 @@ impl MySqlStore {
     data              LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL
                       CHECK (JSON_VALID(data) AND JSON_TYPE(data) = 'OBJECT'),
     INDEX `{name}_user` (user_id, authenticated_at, session_key),
-    INDEX `{name}_expires_at` (expires_at)
+    INDEX `{name}_user_key` (user_id, session_key),
+    INDEX `{name}_sweep_at` (sweep_at)
 ) ENGINE = InnoDB;
 "
         )
@@ -234,6 +245,18 @@ impl MySqlStore {
             Content::Bytes => "varbinary",
             Content::Integer => "bigint",
             Content::Data => "longtext",
+        })?;
+        // It names an index, and fails without.
+        self.0.list(&UserId::from(0_u64), None, 1, now).await.map_err(|error| {
+            let reason = error.source().map(ToString::to_string).unwrap_or_default();
+            advice(
+                error.kind(),
+                format!(
+                    "the sessions of a user can't be listed: compare the table {} with the SQL of \
+                     `schema`: {reason}",
+                    self.0.table
+                ),
+            )
         })?;
         self.0.check_writable().await
     }

@@ -44,12 +44,18 @@ impl Dialect for Postgres {
         // Null members of the patch replace what is there, and are removed then.
         merged_data: "jsonb_strip_nulls(CASE WHEN :clears = 1 THEN CAST('{}' AS jsonb) \
                       ELSE data END || CAST(:data AS jsonb))",
+        by_user_key: "",
+        // A number that the planner sees may seem to be all rows, which it would read and sort.
+        limit: "LIMIT (SELECT {count})",
         lock: " FOR UPDATE",
         lock_free: " FOR UPDATE SKIP LOCKED",
         // The triggers of a feed look at it. It ends with the statement's transaction.
         sweeps: " AND (SELECT set_config('wristband.sweeps', 'on', true)) = 'on'",
-        // An array is computed once; what `IN` asks may be asked again for each row.
-        delete: "DELETE FROM {table} WHERE session_key = ANY(ARRAY({chosen}))",
+        returns_deleted: true,
+        // It is asked once, and the planner knows how few there are: of an array it expects ten,
+        // and for ten it would read a table as a whole that is small or new. No table is named so.
+        delete: "WITH chosen$ AS MATERIALIZED ({chosen}) DELETE FROM {table} USING chosen$ \
+                 WHERE {table}.session_key = chosen$.session_key",
     };
 
     fn bind(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError> {
@@ -229,6 +235,7 @@ impl PostgresStore {
     last_seen_at      BIGINT NOT NULL,
     absolute_deadline BIGINT NOT NULL,
     expires_at        BIGINT NOT NULL,
+    sweep_at          BIGINT NOT NULL,
     idle_seconds      BIGINT NOT NULL,
     absolute_seconds  BIGINT NOT NULL,
     touch_seconds     BIGINT NOT NULL,
@@ -237,7 +244,9 @@ impl PostgresStore {
 );
 CREATE INDEX IF NOT EXISTS "{name}_user"
     ON {table} (user_id, authenticated_at, session_key) WHERE user_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS "{name}_expires_at" ON {table} (expires_at);
+CREATE INDEX IF NOT EXISTS "{name}_user_key"
+    ON {table} (user_id, session_key) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{name}_sweep_at" ON {table} (sweep_at);
 {triggers}"#
         )
     }

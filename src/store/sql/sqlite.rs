@@ -41,9 +41,12 @@ impl Dialect for Sqlite {
         data: "data",
         new_data: ":data",
         merged_data: "json_patch(CASE WHEN :clears = 1 THEN '{}' ELSE data END, :data)",
+        by_user_key: "",
+        limit: "LIMIT {count}",
         lock: "",
         lock_free: "",
         sweeps: "",
+        returns_deleted: true,
         delete: "DELETE FROM {table} WHERE session_key IN ({chosen})",
     };
 
@@ -177,6 +180,7 @@ impl SqliteStore {
     last_seen_at      INTEGER NOT NULL,
     absolute_deadline INTEGER NOT NULL,
     expires_at        INTEGER NOT NULL,
+    sweep_at          INTEGER NOT NULL,
     idle_seconds      INTEGER NOT NULL,
     absolute_seconds  INTEGER NOT NULL,
     touch_seconds     INTEGER NOT NULL,
@@ -185,7 +189,9 @@ impl SqliteStore {
 ) STRICT;
 CREATE INDEX IF NOT EXISTS "{name}_user"
     ON {table} (user_id, authenticated_at, session_key) WHERE user_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS "{name}_expires_at" ON {table} (expires_at);
+CREATE INDEX IF NOT EXISTS "{name}_user_key"
+    ON {table} (user_id, session_key) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS "{name}_sweep_at" ON {table} (sweep_at);
 "#
         )
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::{Database, Executor, IntoArguments, Pool};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     check,
@@ -38,7 +38,7 @@ pub(super) struct SqlStore<D: Dialect> {
 
 impl<D: Dialect> SqlStore<D> {
     pub(super) fn new(pool: Pool<D>, table: Table) -> Self {
-        let statements = Arc::new(Statements::new::<D>(&table.quoted(&D::SYNTAX)));
+        let statements = Arc::new(Statements::new::<D>(&table));
         Self { pool, table, statements, writer: D::HAS_ONE_WRITER.then(Arc::default) }
     }
 
@@ -110,7 +110,12 @@ where
             ("logins", Value::Integer(Some(logins.into()))),
             ("expect", Value::Integer(expect.map(u64::cast_signed))),
         ]);
-        if self.execute(&self.statements.update, &values).await? > 0 {
+        let statement = if delta.is_of_fields() {
+            &self.statements.update_fields
+        } else {
+            &self.statements.update
+        };
+        if self.execute(statement, &values).await? > 0 {
             return Ok(Updated::Stored);
         }
         Ok(match self.lost(key, now).await? {
@@ -181,6 +186,11 @@ where
         let owner = ("owner", Value::Bytes(owner.map(|owner| owner.as_str().as_bytes())));
         let values = [key_value(&key), now_value(now), owner];
         let statements = &self.statements;
+        if let Some(destroy) = &statements.destroy {
+            let _turn = self.turn().await;
+            let rows = self.fetch(destroy, &values).await?;
+            return rows.first().map_or(Ok(false), |row| columns::is_alive::<D>(row, now));
+        }
         if self.execute(&statements.destroy_living, &values).await? > 0 {
             return Ok(true);
         }
@@ -309,16 +319,21 @@ where
         Ok(())
     }
 
+    /// Waits until this store may write.
+    async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match &self.writer {
+            Some(writer) => Some(writer.lock().await),
+            None => None,
+        }
+    }
+
     /// Runs a statement that writes. Answers how many rows it has matched.
     pub(super) async fn execute(
         &self,
         statement: &Statement,
         values: Values<'_, '_>,
     ) -> Result<usize, StoreError> {
-        let _turn = match &self.writer {
-            Some(writer) => Some(writer.lock().await),
-            None => None,
-        };
+        let _turn = self.turn().await;
         let mut retries = Retries::default();
         loop {
             let arguments = arguments::<D>(statement, values)?;

@@ -179,8 +179,8 @@ impl Bed {
         }
     }
 
-    /// Copies each session so many times, by the database itself. The copies are older.
-    pub async fn multiply(&self, copies: usize) {
+    /// Copies the user's session so many times, by the database itself. The copies are older.
+    pub async fn multiply(&self, user: &UserId, copies: usize) {
         let (numbers, key) = match self.pool {
             Pool::Sqlite(_) => (
                 format!(
@@ -201,8 +201,10 @@ impl Bed {
         self.sql(&format!(
             "INSERT INTO {{table}} SELECT {key}, format, version, proof, rotated_at, logins, \
              user_id, label, created_at, authenticated_at - n, last_seen_at, absolute_deadline, \
-             expires_at, idle_seconds, absolute_seconds, touch_seconds, ends_with_browser, data \
-             FROM {{table}} CROSS JOIN {numbers} AS numbers"
+             expires_at, sweep_at, idle_seconds, absolute_seconds, touch_seconds, \
+             ends_with_browser, data FROM {{table}} CROSS JOIN {numbers} AS numbers \
+             WHERE user_id = {}",
+            self.bytes(user.as_str().as_bytes())
         ))
         .await
         .unwrap();

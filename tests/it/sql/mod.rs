@@ -37,6 +37,7 @@ mod faults;
 mod fixtures;
 mod many_sessions;
 mod pgbouncer;
+mod plans;
 mod postgres_feed;
 mod round_trips;
 mod schema;

@@ -214,7 +214,7 @@ async fn ten_thousand_sessions_of_a_user_end_in_few_messages() {
     let (writer, alice) = (bed.store(), user());
     let mut keys = HashSet::new();
     keys.insert(Key::of(Known::created(&writer, Some(&alice), now()).await));
-    bed.multiply(9_999).await;
+    bed.multiply(&alice, 9_999).await;
     let mut feed = open(&store);
     assert_eq!(told(&mut feed).await, [FeedEvent::Gap]);
     let mut messages = PgListener::connect_with(pool(&bed)).await.unwrap();

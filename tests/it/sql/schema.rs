@@ -229,3 +229,36 @@ async fn postgres_takes_a_schema() {
     let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {schema}.\"select\""));
     assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&pool).await.unwrap(), 1);
 }
+
+/// Names that a statement could take for something else.
+#[tokio::test]
+async fn a_table_can_have_any_name() {
+    for name in ["chosen", "newest", "placed", "data", "select", "session_key"] {
+        let alice = super::bed::user();
+        for mut bed in [Bed::sqlite().await, Bed::postgres().await, Bed::mysql().await] {
+            // A table that a run before this one left behind is one of sessions as well.
+            bed.table = name.to_owned();
+            bed.migrate().await.unwrap();
+            let store = bed.store();
+            Known::created(&store, Some(&alice), now()).await;
+            let known = Known::new(
+                &tower_wristband::store::Change::new(1).with_user(alice.clone()),
+                now() + Duration::from_secs(1),
+            );
+            store.create(known.key, known.record, Some(1), now()).await.unwrap();
+            let left = store.list(alice.clone(), None, 10, now()).await.unwrap();
+            assert_eq!(left.len(), 1, "{name}");
+            assert_eq!(store.destroy_user(alice.clone(), None, 0, now()).await.unwrap(), 1);
+            store.sweep(10, now()).await.unwrap();
+        }
+    }
+}
+
+/// MySQL is told which index to take, and fails without it.
+#[tokio::test]
+async fn a_missing_index_is_told() {
+    let bed = Bed::mysql().await;
+    bed.sql("ALTER TABLE {table} DROP INDEX {table}_user_key").await.unwrap();
+    fails(&bed.store(), StoreErrorKind::Other, &["schema", &format!("{}_user_key", bed.table)])
+        .await;
+}

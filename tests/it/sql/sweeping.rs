@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use tokio::time::timeout;
-use tower_wristband::{Sweeper, Timestamp, store::SessionStore, testing::ManualClock};
+use tower_wristband::{
+    Sweeper, Timestamp,
+    store::{Change, SessionStore, Updated},
+    testing::ManualClock,
+};
 
 use super::bed::{Bed, Known, LIFETIME, Pool, now, user};
 
@@ -12,6 +16,7 @@ on_each_database!(
     nodes_that_sweep_at_once_remove_each_session_once,
     a_session_that_was_just_extended_is_safe,
     a_sweeper_cleans_up,
+    what_has_expired_is_swept_within_minutes,
 );
 
 fn long_ago() -> Timestamp {
@@ -58,30 +63,32 @@ async fn a_session_that_was_just_extended_is_safe(bed: Bed) {
     let start = now();
     let expired = start + LIFETIME.idle();
     let just_before = Timestamp::from_unix_millis(expired.as_unix_millis() - 1);
+    // What has expired is swept some minutes later.
+    let late = expired + Duration::from_secs(300);
     for round in 0..60 {
         let known = Known::created(&one, None, start).await;
         let key = known.key;
         let sweep = tokio::spawn({
             let one = one.clone();
-            async move { one.sweep(10, expired).await.unwrap() }
+            async move { one.sweep(10, late).await.unwrap() }
         });
         if round % 2 == 0 {
             tokio::task::yield_now().await;
         }
         if other.touch(key, 0, just_before).await.unwrap() {
             sweep.await.unwrap();
-            let found = one.load(key, known.record.proof(), expired).await.unwrap();
+            let found = one.load(key, known.record.proof(), late).await.unwrap();
             assert!(found.is_some(), "round {round}: it was swept after it was extended");
         } else {
             assert!(sweep.await.unwrap() > 0, "round {round}: it was neither swept nor extended");
         }
         // Nothing of it is left for the next round.
-        one.destroy(key, None, expired).await.unwrap();
+        one.destroy(key, None, late).await.unwrap();
     }
     // Without a race: it is extended first, or swept first.
     let known = Known::created(&one, None, start).await;
     assert!(other.touch(known.key, 0, just_before).await.unwrap());
-    assert_eq!(one.sweep(10, expired).await.unwrap(), 0);
+    assert_eq!(one.sweep(10, late).await.unwrap(), 0);
 }
 
 async fn a_sweeper_cleans_up(bed: Bed) {
@@ -136,4 +143,35 @@ async fn a_sweep_waits_for_nobody(bed: Bed) {
         Pool::MySql(pool) => sweep_while_locked!(pool),
     }
     assert_eq!(store.sweep(10, now()).await.unwrap(), 1);
+}
+
+async fn what_has_expired_is_swept_within_minutes(bed: Bed) {
+    let (store, start) = (bed.store(), now());
+    let known = Known::created(&store, None, start).await;
+    store.touch(known.key, 0, start + Duration::from_secs(100)).await.unwrap();
+    let expired = start + Duration::from_secs(100) + LIFETIME.idle();
+    let just_before = Timestamp::from_unix_millis(expired.as_unix_millis() - 1);
+    assert_eq!(store.sweep(10, just_before).await.unwrap(), 0);
+    assert_eq!(store.sweep(10, expired + Duration::from_secs(263)).await.unwrap(), 1);
+}
+
+/// A write that leaves all indexes as they are is the cheapest that there is.
+#[tokio::test]
+async fn most_writes_change_no_index_of_postgres() {
+    let bed = Bed::postgres().await;
+    let bed = bed.with_pool(bed.other_pool(1).await);
+    let (store, start) = (bed.store(), now());
+    let known = Known::created(&store, Some(&user()), start).await;
+    for second in 0..200 {
+        let now = start + Duration::from_secs(second);
+        let change = Change::new(second).with_field("first", &second).unwrap();
+        let updated = store.update(known.key, change, 1, None, now).await.unwrap();
+        assert!(matches!(updated, Updated::Stored));
+    }
+    bed.sql("SELECT pg_stat_force_next_flush()").await.unwrap();
+    let others = "SELECT n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables \
+                  WHERE relname = '{table}'";
+    // At most one in each four minutes, and one where a page is full.
+    let others = bed.number(others).await;
+    assert!(others <= 5, "{others} of 200");
 }
