@@ -1,5 +1,6 @@
 //! PostgreSQL tells what changes in a table, whoever changes it.
 
+mod cached;
 mod interruptions;
 mod order;
 
