@@ -95,6 +95,12 @@ pub(crate) fn store_failed(operation: &'static str, error: &StoreError) {
     event!(ERROR, "session store failed", %operation, ?error);
 }
 
+/// What changes elsewhere is not told until the feed is connected again.
+#[cfg(feature = "postgres")]
+pub(crate) fn feed_lost(error: &StoreError) {
+    event!(WARN, "feed of the session store lost", ?error);
+}
+
 pub(crate) fn random_failed(error: &dyn fmt::Debug) {
     event!(ERROR, "random generator failed", ?error);
 }

@@ -47,6 +47,8 @@ pub(super) struct Syntax {
     pub(super) lock: &'static str,
     /// The same without waiting for rows that others have locked.
     pub(super) lock_free: &'static str,
+    /// In a condition, a part that holds: the statement removes what has expired.
+    pub(super) sweeps: &'static str,
     /// Whether `DELETE … RETURNING` is there.
     pub(super) returns_deleted: bool,
     /// Deletes from `{table}` the rows whose keys the query `{chosen}` answers, which runs once.

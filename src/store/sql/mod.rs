@@ -35,7 +35,7 @@ pub use sqlite::SqliteStore;
 
 /// Makes each type, whose first field is a [`SqlStore`](store::SqlStore), a store.
 macro_rules! stores {
-    ($($feature:literal $name:ident),*) => {$(
+    ($($feature:literal $name:ident $({$($more:tt)*})?),*) => {$(
         #[cfg(feature = $feature)]
         impl SessionStore for $name {
             fn load(
@@ -136,6 +136,8 @@ macro_rules! stores {
                 let store = self.clone();
                 StoreFuture::boxed(async move { store.check_all(now).await })
             }
+
+            $($($more)*)?
         }
 
         #[cfg(feature = $feature)]
@@ -147,4 +149,12 @@ macro_rules! stores {
         }
     )*};
 }
-stores!("mysql" MySqlStore, "postgres" PostgresStore, "sqlite" SqliteStore);
+stores!(
+    "mysql" MySqlStore,
+    "postgres" PostgresStore {
+        fn feed(&self, heartbeat: super::Heartbeat) -> Option<super::Feed> {
+            self.open_feed(heartbeat)
+        }
+    },
+    "sqlite" SqliteStore
+);

@@ -48,6 +48,7 @@ impl Dialect for MySql {
         limit: "LIMIT {count}",
         lock: " FOR UPDATE",
         lock_free: " FOR UPDATE SKIP LOCKED",
+        sweeps: "",
         // MySQL has none, though MariaDB has.
         returns_deleted: false,
         // The keys first: what `IN` asks would be asked for each row of the table. No table is

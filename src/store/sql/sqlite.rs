@@ -45,6 +45,7 @@ impl Dialect for Sqlite {
         limit: "LIMIT {count}",
         lock: "",
         lock_free: "",
+        sweeps: "",
         returns_deleted: true,
         delete: "DELETE FROM {table} WHERE session_key IN ({chosen})",
     };

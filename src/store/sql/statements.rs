@@ -62,7 +62,7 @@ impl Statements {
         let delete = |chosen: String| {
             statement(syntax.delete.replace("{table}", table).replace("{chosen}", &chosen))
         };
-        let Syntax { data, new_data, lock, lock_free, .. } = syntax;
+        let Syntax { data, new_data, lock, lock_free, sweeps, .. } = syntax;
         let limit = |count| syntax.limit.replace("{count}", count);
         let (most, batch) = (limit(":most"), limit(":batch"));
         let is_writable = format!("session_key = :key AND format = {FORMAT} AND expires_at > :now");
@@ -135,7 +135,7 @@ impl Statements {
                  {batch} OFFSET :keep{lock}"
             )),
             sweep: delete(format!(
-                "SELECT session_key FROM {table} WHERE sweep_at <= :now \
+                "SELECT session_key FROM {table} WHERE sweep_at <= :now{sweeps} \
                  ORDER BY sweep_at {batch}{lock_free}"
             )),
             probe_insert: statement(format!(

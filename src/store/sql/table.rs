@@ -53,10 +53,17 @@ impl Default for Table {
 impl Table {
     /// The name as it is written in SQL.
     pub(super) fn quoted(&self, syntax: &Syntax) -> String {
+        self.quoted_with(syntax, "")
+    }
+
+    /// The same of what is beside the table, whose name ends with this.
+    pub(super) fn quoted_with(&self, syntax: &Syntax, suffix: &str) -> String {
         let (quote, name) = (syntax.quote, self.name.as_str());
         match &self.schema {
-            Some(schema) => format!("{quote}{}{quote}.{quote}{name}{quote}", schema.as_str()),
-            None => format!("{quote}{name}{quote}"),
+            Some(schema) => {
+                format!("{quote}{}{quote}.{quote}{name}{suffix}{quote}", schema.as_str())
+            }
+            None => format!("{quote}{name}{suffix}{quote}"),
         }
     }
 }

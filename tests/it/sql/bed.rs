@@ -179,6 +179,37 @@ impl Bed {
         }
     }
 
+    /// Copies the user's session so many times, by the database itself. The copies are older.
+    pub async fn multiply(&self, user: &UserId, copies: usize) {
+        let (numbers, key) = match self.pool {
+            Pool::Sqlite(_) => (
+                format!(
+                    "(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers \
+                     WHERE n < {copies}) SELECT n FROM numbers)"
+                ),
+                "randomblob(16)",
+            ),
+            Pool::Postgres(_) => (
+                format!("(SELECT n FROM generate_series(1, {copies}) AS n)"),
+                "decode(md5(random()::text || n), 'hex')",
+            ),
+            Pool::MySql(_) => (
+                format!("(SELECT seq AS n FROM seq_1_to_{copies})"),
+                "UNHEX(MD5(CONCAT(n, UUID())))",
+            ),
+        };
+        self.sql(&format!(
+            "INSERT INTO {{table}} SELECT {key}, format, version, proof, rotated_at, logins, \
+             user_id, label, created_at, authenticated_at - n, last_seen_at, absolute_deadline, \
+             expires_at, sweep_at, idle_seconds, absolute_seconds, touch_seconds, \
+             ends_with_browser, data FROM {{table}} CROSS JOIN {numbers} AS numbers \
+             WHERE user_id = {}",
+            self.bytes(user.as_str().as_bytes())
+        ))
+        .await
+        .unwrap();
+    }
+
     /// All values of all rows, as the database sends them.
     pub async fn dump(&self) -> Vec<Vec<u8>> {
         macro_rules! values {

@@ -26,36 +26,10 @@ const MANY: usize = 100_000;
 /// An outer limit: it takes some seconds, and minutes if the work grows with the square.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// So many sessions of the user, copied by the database itself.
+/// So many sessions of the user.
 async fn many(bed: &Bed, user: &UserId) -> Known {
     let known = Known::created(&bed.store(), Some(user), now()).await;
-    let (numbers, key) = match bed.pool {
-        Pool::Sqlite(_) => (
-            format!(
-                "(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers \
-                 WHERE n < {}) SELECT n FROM numbers)",
-                MANY - 1
-            ),
-            "randomblob(16)",
-        ),
-        Pool::Postgres(_) => (
-            format!("(SELECT n FROM generate_series(1, {}) AS n)", MANY - 1),
-            "decode(md5(random()::text || n), 'hex')",
-        ),
-        Pool::MySql(_) => (
-            format!("(SELECT seq AS n FROM seq_1_to_{})", MANY - 1),
-            "UNHEX(MD5(CONCAT(n, UUID())))",
-        ),
-    };
-    bed.sql(&format!(
-        "INSERT INTO {{table}} SELECT {key}, format, version, proof, rotated_at, logins, user_id, \
-         label, created_at, authenticated_at - n, last_seen_at, absolute_deadline, expires_at, \
-         sweep_at, idle_seconds, absolute_seconds, touch_seconds, ends_with_browser, data \
-         FROM {{table}} CROSS JOIN {numbers} AS numbers WHERE user_id = {}",
-        bed.bytes(user.as_str().as_bytes())
-    ))
-    .await
-    .unwrap();
+    bed.multiply(user, MANY - 1).await;
     known
 }
 

@@ -38,6 +38,7 @@ mod fixtures;
 mod many_sessions;
 mod pgbouncer;
 mod plans;
+mod postgres_feed;
 mod round_trips;
 mod schema;
 mod sqlite_file;

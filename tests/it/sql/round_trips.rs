@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, MySqlPool, PgConnection, PgPool, mysql::MySqlPoolOptions};
 use tower_wristband::{
-    SessionLayer,
+    PostgresStore, SessionLayer,
     store::Change,
     testing::{self, ManualClock},
 };
@@ -74,6 +74,17 @@ async fn mysql() -> (Bed, Counter) {
 #[tokio::test]
 async fn each_operation_takes_one_statement_on_postgres() {
     let (bed, counter) = postgres().await;
+    operations(&bed, &counter).await;
+    requests(&bed, &counter).await;
+}
+
+#[tokio::test]
+async fn a_table_that_announces_its_changes_takes_no_more() {
+    let (bed, counter) = postgres().await;
+    let Pool::Postgres(pool) = &bed.pool else { unreachable!() };
+    let options = pool.connect_options().as_ref().clone();
+    let store = PostgresStore::new(pool.clone()).with_table(&bed.table).unwrap();
+    store.with_feed(options).migrate().await.unwrap();
     operations(&bed, &counter).await;
     requests(&bed, &counter).await;
 }
