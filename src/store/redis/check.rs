@@ -75,13 +75,12 @@ impl RedisStore {
             random.map_err(|error| StoreError::with_source(StoreErrorKind::Other, error))?;
         let key = format!("{}probe:{random:016x}", self.prefix);
         PROBE.run(&self.link, key.as_bytes(), &[]).await.map_err(store_error)?;
-        for name in ["HGETALL", "HMGET", "ZSCAN", "ZREM"] {
+        for name in ["HGET", "ZSCAN", "ZREM"] {
             let mut command = redis::cmd(name);
             command.arg(&key);
             match name {
-                "HMGET" | "ZREM" => _ = command.arg("x"),
                 "ZSCAN" => _ = command.arg(0),
-                _ => {}
+                _ => _ = command.arg("x"),
             }
             self.link.send(&command).await.map_err(store_error)?;
         }

@@ -125,7 +125,7 @@ async fn connect_to_cluster(client: &ClusterClient) -> Result<Connection, RedisE
 impl Connection {
     async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         let answer = match self {
-            Self::Node(node) => node.req_packed_command(command).await,
+            Self::Node(node) => node.send_packed_command(command).await,
             Self::Cluster(cluster) => cluster.req_packed_command(command).await,
         };
         answer.and_then(Value::extract_error)

@@ -1,4 +1,6 @@
-//! How a session is kept in a hash; `prologue.lua` names its fields.
+//! How a session is kept in a hash; `prologue.lua` says what is in it.
+
+use std::time::Duration;
 
 use redis::Value;
 
@@ -14,14 +16,20 @@ use crate::{
     token::{Proof, SessionKey},
 };
 
-/// The format that is written. Whatever adds, removes or reinterprets a field is a new one.
-const FORMAT: u64 = 1;
+/// The format that is written. Whatever adds, removes or reinterprets a part is a new one.
+const FORMAT: u8 = 1;
 
-/// The fields of a session that a summary needs.
-pub(super) const HEAD: [&str; 6] = ["x", "t", "p", "u", "l", "e"];
+/// The field of the hash that has the record.
+pub(super) const RECORD: &str = "r";
 
-/// The arguments of `create.lua` behind the time.
-pub(super) fn of_record(record: &Record) -> Vec<Vec<u8>> {
+/// Milliseconds that stand for no time. The 6 bytes before it are enough for 8,900 years.
+const NEVER: u64 = (1 << 48) - 1;
+
+/// Beside the seconds of a touch interval: the cookie ends with the browser.
+const ENDS_WITH_BROWSER: u32 = 1 << 31;
+
+/// The bytes of a record.
+pub(super) fn of_record(record: &Record) -> Vec<u8> {
     let RecordParts {
         version,
         proof,
@@ -35,33 +43,46 @@ pub(super) fn of_record(record: &Record) -> Vec<Vec<u8>> {
         lifetime,
         fields,
     } = record.parts();
-    let millis = |at: Option<Timestamp>| {
-        at.map_or_else(|| "-".to_owned(), |at| at.as_unix_millis().to_string())
-    };
-    let times = [Some(created_at), Some(last_seen_at), authenticated_at, rotated_at].map(millis);
-    let mut arguments = vec![
-        format!("{FORMAT} {logins} {}", of_lifetime(lifetime)).into_bytes(),
-        times.join(" ").into_bytes(),
-        [&proof.as_bytes()[..], &version.to_be_bytes()].concat(),
-        user.unwrap_or_default().into(),
-        of_label(label),
-    ];
+    let mut bytes = vec![FORMAT];
+    bytes.extend(authenticated_at.map_or(of_millis(NEVER), of_time));
+    put_short(&mut bytes, user.unwrap_or_default());
+    bytes.extend(logins.to_be_bytes());
+    bytes.extend(of_lifetime(lifetime));
+    bytes.extend(of_time(created_at));
+    bytes.extend(of_time(last_seen_at));
+    bytes.extend(rotated_at.map_or(of_millis(NEVER), of_time));
+    bytes.extend(proof.as_bytes());
+    bytes.extend(version.to_be_bytes());
+    let label = of_label(label);
+    // One letter more than 255 bytes at the most.
+    bytes.extend((label.len() as u16).to_be_bytes());
+    bytes.extend(label);
     for (name, json) in fields {
-        arguments.extend([name.into(), json.into()]);
+        put_short(&mut bytes, name);
+        // The server takes no text that is longer.
+        bytes.extend((json.len() as u32).to_be_bytes());
+        bytes.extend(json.as_bytes());
     }
-    arguments
+    bytes
+}
+
+/// A text of at most 255 bytes.
+fn put_short(bytes: &mut Vec<u8>, text: &str) {
+    bytes.push(text.len() as u8);
+    bytes.extend(text.as_bytes());
 }
 
 /// The arguments of a delta, and of the lifetime that the entry in the index was made with.
 pub(super) fn of_change(change: ChangeParts<'_>, foreseen: Option<Lifetime>) -> Vec<Vec<u8>> {
     let ChangeParts { version, user, label, lifetime, clears_fields, fields } = change;
+    let of_lifetime = |lifetime| Vec::from(of_lifetime(lifetime));
     let mut arguments = vec![
         version.to_be_bytes().into(),
         user.map_or("", |user| user.as_str()).into(),
         of_label(label),
-        lifetime.map(of_lifetime).unwrap_or_default().into_bytes(),
+        lifetime.map(of_lifetime).unwrap_or_default(),
         if clears_fields { b"1".into() } else { Vec::new() },
-        foreseen.map(of_lifetime).unwrap_or_default().into_bytes(),
+        foreseen.map(of_lifetime).unwrap_or_default(),
     ];
     for (name, json) in fields {
         arguments.extend([name.into(), json.unwrap_or_default().into()]);
@@ -74,121 +95,144 @@ fn of_label(label: Option<&str>) -> Vec<u8> {
     label.map(|label| format!("l{label}").into_bytes()).unwrap_or_default()
 }
 
-fn of_lifetime(lifetime: Lifetime) -> String {
+fn of_lifetime(lifetime: Lifetime) -> [u8; 12] {
     let [idle, absolute, touch] = [lifetime.idle(), lifetime.absolute(), lifetime.touch_interval()]
-        .map(|part| part.as_secs());
-    format!("{idle} {absolute} {touch} {}", u8::from(lifetime.ends_with_browser()))
+        .map(|part| u32::try_from(part.as_secs()).unwrap_or(u32::MAX));
+    let browser = if lifetime.ends_with_browser() { ENDS_WITH_BROWSER } else { 0 };
+    let mut bytes = [0; 12];
+    bytes[..4].copy_from_slice(&idle.to_be_bytes());
+    bytes[4..8].copy_from_slice(&absolute.to_be_bytes());
+    bytes[8..].copy_from_slice(&(touch | browser).to_be_bytes());
+    bytes
 }
 
-/// The record in the answer to `HGETALL`, if there is one.
+/// Milliseconds.
+pub(super) fn of_time(time: Timestamp) -> [u8; 6] {
+    of_millis(time.as_unix_millis().min(NEVER - 1))
+}
+
+fn of_millis(millis: u64) -> [u8; 6] {
+    let [_, _, bytes @ ..] = millis.to_be_bytes();
+    bytes
+}
+
+fn millis([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+/// The record in the answer to `HGET`, if there is one.
 pub(super) fn record(answer: &Value) -> Result<Option<Record>, StoreError> {
-    let mut head = [None; HEAD.len()];
-    let mut fields = Vec::new();
-    let pairs = reply::pairs(answer).ok_or_else(unexpected)?;
-    let is_there = !pairs.is_empty();
-    for (name, value) in pairs {
-        let value = reply::bytes(value).ok_or_else(unexpected)?;
-        if let Some(name) = name.strip_prefix(b"d:") {
-            fields.push((name, value));
-        } else if let Some(at) = HEAD.iter().position(|field| field.as_bytes() == name) {
-            head[at] = Some(value);
+    read(answer, |reader, fields| {
+        while !reader.is_at_end() {
+            let name = reader.short()?;
+            let length = usize::try_from(reader.number()?).ok()?;
+            fields.push((name, reader.text(length)?));
         }
-    }
-    if !is_there || head[5].is_some() {
-        return Ok(None);
-    }
-    let mut parts = parts(head)?;
-    for (name, json) in fields {
-        parts.fields.push((text(name)?, text(json)?));
-    }
-    Record::from_parts(parts).map(Some)
+        Some(())
+    })
 }
 
-/// The record without its data in the answer to `HMGET` of [`HEAD`], if there is one.
+/// As [`record`], without its data.
 pub(super) fn head(answer: &Value) -> Result<Option<Record>, StoreError> {
-    let values = reply::list(answer).ok_or_else(unexpected)?;
-    let values: &[Value; HEAD.len()] = values.try_into().map_err(|_| unexpected())?;
-    let head = values.each_ref().map(reply::bytes);
-    if head[5].is_some() || head.iter().all(Option::is_none) {
-        return Ok(None);
-    }
-    Record::from_parts(parts(head)?).map(Some)
+    read(answer, |_, _| Some(()))
 }
 
-fn parts<'a>(head: [Option<&'a [u8]>; HEAD.len()]) -> Result<RecordParts<'a>, StoreError> {
-    let [x, t, p, user, label, _] = head;
-    let x = text(x.ok_or_else(|| corrupt("a record has a format"))?)?;
-    let mut numbers = x.split(' ').map(number);
-    match numbers.next().flatten() {
-        Some(FORMAT) => {}
-        Some(format) if format > FORMAT => {
+fn read<'a>(
+    answer: &'a Value,
+    fields: impl FnOnce(&mut Reader<'a>, &mut Vec<(&'a str, &'a str)>) -> Option<()>,
+) -> Result<Option<Record>, StoreError> {
+    if *answer == Value::Nil {
+        return Ok(None);
+    }
+    let mut reader = Reader(reply::bytes(answer).ok_or_else(unexpected)?);
+    match reader.bytes() {
+        Some([FORMAT]) => {}
+        Some([format]) if *format > FORMAT => {
             return Err(newer("the record is of a newer format than this node reads"));
         }
         _ => return Err(corrupt("the number of the format is unknown")),
     }
-    let (
-        Some([logins, idle, absolute, touch, browser]),
-        Some([created, seen, authenticated, rotated]),
-    ) = (
-        exactly(numbers),
-        exactly(text(t.unwrap_or_default())?.split(' ').map(|time| match time {
-            "-" => Some(None),
-            time => number(time).map(|millis| Some(Timestamp::from_unix_millis(millis))),
-        })),
-    )
-    else {
-        return Err(corrupt("the numbers of the record are not as it is written"));
-    };
-    let (Some((proof, version)), Some(created_at), Some(last_seen_at), Ok(logins), 0 | 1) = (
-        p.and_then(|p| p.split_first_chunk::<32>()),
-        created,
-        seen,
-        u32::try_from(logins),
-        browser,
-    ) else {
-        return Err(corrupt("a part of the record is not as it is written"));
-    };
-    let version = version.try_into().map_err(|_| corrupt("the version is not of 8 bytes"))?;
-    let seconds = std::time::Duration::from_secs;
-    let mut lifetime =
-        Lifetime::new(seconds(idle), seconds(absolute)).with_touch_interval(seconds(touch));
-    if browser == 1 {
-        lifetime = lifetime.until_browser_closes();
+    let mut parts = reader.parts().ok_or_else(|| corrupt("a part of the record is damaged"))?;
+    fields(&mut reader, &mut parts.fields)
+        .ok_or_else(|| corrupt("a field of the record is damaged"))?;
+    Record::from_parts(parts).map(Some)
+}
+
+/// What is still to be read of a record. Each part is there as a whole or not at all.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn is_at_end(&self) -> bool {
+        self.0.is_empty()
     }
-    Ok(RecordParts {
-        version: u64::from_be_bytes(version),
-        proof: Proof::from_bytes(*proof),
-        rotated_at: rotated,
-        logins,
-        user: user.map(text).transpose()?,
-        label: label.map(text).transpose()?,
-        created_at,
-        authenticated_at: authenticated,
-        last_seen_at,
-        lifetime,
-        fields: Vec::new(),
-    })
-}
 
-/// All elements, if each is there and they are so many.
-fn exactly<T, const N: usize>(elements: impl Iterator<Item = Option<T>>) -> Option<[T; N]> {
-    elements.collect::<Option<Vec<T>>>()?.try_into().ok()
-}
+    /// All behind the number of the format and in front of the fields.
+    fn parts(&mut self) -> Option<RecordParts<'a>> {
+        let authenticated_at = self.time()?;
+        let user = Some(self.short()?).filter(|user| !user.is_empty());
+        let logins = self.number()?;
+        let [idle, absolute, touch] = [self.number()?, self.number()?, self.number()?];
+        let (created_at, last_seen_at, rotated_at) = (self.time()??, self.time()??, self.time()?);
+        let (proof, version) = (*self.bytes()?, *self.bytes()?);
+        let length = u16::from_be_bytes(*self.bytes()?);
+        let label = match self.text(length.into())? {
+            "" => None,
+            label => Some(label.strip_prefix('l')?),
+        };
+        let seconds = |number| Duration::from_secs(u64::from(number));
+        let mut lifetime = Lifetime::new(seconds(idle), seconds(absolute))
+            .with_touch_interval(seconds(touch & !ENDS_WITH_BROWSER));
+        if touch & ENDS_WITH_BROWSER != 0 {
+            lifetime = lifetime.until_browser_closes();
+        }
+        Some(RecordParts {
+            version: u64::from_be_bytes(version),
+            proof: Proof::from_bytes(proof),
+            rotated_at,
+            logins,
+            user,
+            label,
+            created_at,
+            authenticated_at,
+            last_seen_at,
+            lifetime,
+            fields: Vec::new(),
+        })
+    }
 
-/// Digits and nothing else.
-fn number(digits: &str) -> Option<u64> {
-    digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok())?
-}
+    fn bytes<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(bytes)
+    }
 
-fn text(bytes: &[u8]) -> Result<&str, StoreError> {
-    std::str::from_utf8(bytes).map_err(|_| corrupt("a text of the record is not UTF-8"))
+    fn number(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(*self.bytes()?))
+    }
+
+    fn time(&mut self) -> Option<Option<Timestamp>> {
+        let millis = millis(*self.bytes()?);
+        Some((millis != NEVER).then(|| Timestamp::from_unix_millis(millis)))
+    }
+
+    /// A text behind the byte of its length.
+    fn short(&mut self) -> Option<&'a str> {
+        let [length] = *self.bytes()?;
+        self.text(length.into())
+    }
+
+    fn text(&mut self, length: usize) -> Option<&'a str> {
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
 }
 
 /// A session in the index of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     pub(super) key: SessionKey,
-    pub(super) authenticated: u64,
+    authenticated: [u8; 6],
 }
 
 impl Entry {
@@ -196,15 +240,18 @@ impl Entry {
     pub(super) const BYTES: usize = 22;
 
     pub(super) fn new(key: SessionKey, authenticated: Timestamp) -> Self {
-        Self { key, authenticated: authenticated.as_unix_millis() }
+        Self { key, authenticated: of_time(authenticated) }
     }
 
-    /// The key and 6 bytes of milliseconds, enough for 8,900 years.
+    /// The entry of a session whose authentication time is there as it is stored.
+    pub(super) fn read(key: SessionKey, authenticated: &[u8]) -> Option<Self> {
+        Some(Self { key, authenticated: authenticated.try_into().ok()? })
+    }
+
     pub(super) fn bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..16].copy_from_slice(self.key.as_bytes());
-        let millis = self.authenticated.min((1 << 48) - 1).to_be_bytes();
-        bytes[16..].copy_from_slice(&millis[2..]);
+        bytes[16..].copy_from_slice(&self.authenticated);
         bytes
     }
 
@@ -227,15 +274,15 @@ impl Member {
 
     /// Nothing if it is not a member that the store has written.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let (key, rest) = bytes.split_first_chunk::<16>()?;
-        let (millis, kind) = rest.split_first_chunk::<6>()?;
+        let (key, rest) = bytes.split_first_chunk()?;
+        let (authenticated, kind) = rest.split_first_chunk()?;
         let is_mark = match kind {
             b"S" => true,
             b"P" => false,
             _ => return None,
         };
-        let authenticated = millis.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        Some(Self { entry: Entry { key: SessionKey::from_bytes(*key), authenticated }, is_mark })
+        let entry = Entry { key: SessionKey::from_bytes(*key), authenticated: *authenticated };
+        Some(Self { entry, is_mark })
     }
 
     /// The members that a script has answered one behind the other.

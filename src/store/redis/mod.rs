@@ -72,9 +72,8 @@ const LONGEST_PREFIX: usize = 64;
 ///   `min-replicas-to-write` a master that has lost its replicas refuses writes
 ///   ([`Unavailable`](crate::StoreErrorKind::Unavailable)) after `min-replicas-max-lag`, which
 ///   bounds what a failover can lose.
-/// * A user of an access list needs `+@hash +@sortedset +@scripting +exists +type +del +pexpire
-///   +pttl +time +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the
-///   prefix.
+/// * A user of an access list needs `+@hash +@sortedset +@scripting +del +pexpire +pttl +time
+///   +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the prefix.
 ///
 /// # The feed
 ///
@@ -164,8 +163,8 @@ impl RedisStore {
     }
 
     /// Where a session is kept.
-    fn session(&self, key: SessionKey) -> String {
-        format!("{}s:{key}", self.prefix)
+    fn session(&self, key: SessionKey) -> Vec<u8> {
+        [self.prefix.as_bytes(), b"s:", &key.digits()].concat()
     }
 
     /// Where the index of a user is kept.

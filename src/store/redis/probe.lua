@@ -2,9 +2,8 @@
 -- disk and the replicas have to let it. What fails is named.
 local key = KEYS[1]
 for _, command in ipairs({
-  {'HSET', key, 'x', '1', 'd:a', '2'}, {'HGET', key, 'x'}, {'HMGET', key, 'x', 'y'}, {'HGETALL', key},
-  {'HKEYS', key}, {'HDEL', key, 'd:a'}, {'PEXPIRE', key, 60000}, {'EXISTS', key},
-  {'TYPE', key}, {'DEL', key}, {'ZADD', key, 'GT', 1, 'a'}, {'PTTL', key}, {'PEXPIRE', key, 60000, 'GT'},
+  {'HSET', key, 'r', '1', 'w', '2'}, {'HMGET', key, 'r', 'w'}, {'HDEL', key, 'r'}, {'PEXPIRE', key, 60000},
+  {'PEXPIRE', key, 60000, 'GT'}, {'DEL', key}, {'ZADD', key, 'GT', 1, 'a'}, {'PTTL', key},
   {'ZSCORE', key, 'a'}, {'ZCOUNT', key, '-inf', '(1'}, {'ZRANGE', key, 0, -1},
   {'ZRANGEBYSCORE', key, '-inf', '(1', 'LIMIT', 0, 1}, {'ZREM', key, 'a'}, {'DEL', key}, {'TIME'},
 }) do

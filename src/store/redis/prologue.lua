@@ -1,18 +1,27 @@
 -- What the scripts of one session share; each is prefixed with it. KEYS[1] is the session, ARGV[1] the id of
--- this call, 8 random bytes, and ARGV[2] the node's time in milliseconds.
+-- this call, 8 random bytes, and ARGV[2] the node's time, 6 bytes of milliseconds.
 --
--- The hash of a session: `x` format, logins and lifetime; `t` the times created, seen, authenticated and
--- rotated; `p` 32 bytes of proof and 8 of version; `u` user; `l` label; `d:…` a field of the data; `w` the
--- calls that wrote it lately. Of an ended session `e` is left, with what a repeated call has to know.
-local key, id, now = KEYS[1], ARGV[1], tonumber(ARGV[2])
+-- The hash of a session: `r` the record, `w` the calls that wrote it lately. Of an ended session `e` is left
+-- instead of `r`, with what a repeated call has to know. What numbers take more than a byte are big-endian.
+local key, id, now = KEYS[1], ARGV[1], struct.unpack('>I6', ARGV[2])
 
-local GONE, CORRUPT, NEWER = 0, -1, -2
+local GONE, CORRUPT, NEWER, OTHER_LIFETIME = 0, -1, -2, 3
 local SLACK = 600000 -- milliseconds that the server waits before it collects what has expired
 local REMEMBERED, MOST = 120, 64 -- for so many seconds at most so many calls are known again
 
+-- Format, authentication time, user; in every format the record begins with these. Then logins, lifetime
+-- (seconds: idle, absolute, touch), the times created, seen and rotated, proof, version, label behind a letter.
+-- The fields of the data follow, each a name and a JSON text. Times fit into Lua's doubles.
+local HEAD, REST, FIELD = '>BI6Bc0', 'I4c12I6I6I6c32c8I2c0', '>Bc0I4c0'
+local NEVER = 281474976710655 -- instead of a time
+
+-- A key of another type is a damaged session.
+local found = redis.pcall('HMGET', key, 'r', 'w', 'e')
+if found.err and found.err:sub(1, 9) ~= 'WRONGTYPE' then return found end
+local record, calls, ended = unpack(found)
+
 -- 8 bytes of id and 4 of the server's time in seconds for each call.
-local calls = redis.pcall('HGET', key, 'w')
-if type(calls) ~= 'string' or #calls % 12 ~= 0 then calls = '' end
+if not calls or #calls % 12 ~= 0 then calls = '' end
 
 -- Whether this very call has been done: a client may send it again by itself, also when others wrote since.
 local function done()
@@ -31,36 +40,28 @@ local function remember()
   return calls:sub(first) .. id .. struct.pack('>I4', clock)
 end
 
--- The record, or nothing and why. Whole milliseconds fit into Lua's doubles.
+-- The record, or nothing and why.
 local function read()
-  local x, t, p, u, e = unpack(redis.call('HMGET', key, 'x', 't', 'p', 'u', 'e'))
-  if not x then
-    return nil, (e or redis.call('EXISTS', key) == 0) and GONE or CORRUPT
-  end
-  local format = tonumber(x:match('^%d+'))
-  if not format or format < 1 then return nil, CORRUPT end
-  if format > 1 then return nil, NEWER end
-  local logins, lifetime, idle, absolute = x:match('^1 (%d+) ((%d+) (%d+) %d+ [01])$')
-  local created, seen, authenticated, rotated =
-    (t or ''):match('^(%d+) (%d+) ([%d-]+) ([%d-]+)$')
-  authenticated = tonumber(authenticated)
-  if not logins or not created or not p or #p ~= 40 or (u and true or false) ~= (authenticated ~= nil) then
-    return nil, CORRUPT
-  end
-  return {
-    logins = tonumber(logins), lifetime = lifetime,
-    idle = 1000 * idle, absolute = 1000 * absolute,
-    created = tonumber(created), seen = tonumber(seen), authenticated = authenticated, rotated = tonumber(rotated),
-    proof = p:sub(1, 32), version = p:sub(33), user = u,
-  }
+  if found.err then return nil, found end
+  if not record then return nil, GONE end
+  local format = record:byte() or 0
+  if format ~= 1 then return nil, format > 1 and NEWER or CORRUPT end
+  local r = {}
+  local is_whole
+  is_whole, format, r.authenticated, r.user, r.logins, r.lifetime, r.created, r.seen, r.rotated, r.proof, r.version,
+    r.label, r.fields = pcall(struct.unpack, HEAD .. REST, record)
+  if not is_whole or (r.user == '') ~= (r.authenticated == NEVER) then return nil, CORRUPT end
+  r.fields = record:sub(r.fields)
+  return r
 end
 
 local function absolute_deadline(r)
-  return (r.authenticated or r.created) + r.absolute
+  local _, seconds = struct.unpack('>I4I4', r.lifetime)
+  return (r.user == '' and r.created or r.authenticated) + 1000 * seconds
 end
 
 local function expires_at(r)
-  return math.min(absolute_deadline(r), r.seen + r.idle)
+  return math.min(absolute_deadline(r), r.seen + 1000 * struct.unpack('>I4', r.lifetime))
 end
 
 -- Moves last-seen forward, never past the absolute deadline.
@@ -68,61 +69,56 @@ local function see(r)
   r.seen = math.max(r.seen, math.min(now, absolute_deadline(r)))
 end
 
-local function millis(time)
-  return time and string.format('%.0f', time) or '-'
-end
-
-local function times(r)
-  return millis(r.created) .. ' ' .. millis(r.seen) .. ' ' .. millis(r.authenticated) .. ' ' .. millis(r.rotated)
-end
-
 -- The server collects by a time that only grows: no node's clock ends a session early.
-local function keep(r)
-  redis.call('PEXPIRE', key, millis(expires_at(r) - now + SLACK), 'GT')
+local function keep(r, ...)
+  redis.call('PEXPIRE', key, string.format('%.0f', expires_at(r) - now + SLACK), ...)
 end
 
-local function write(r)
-  redis.call('HSET', key,
-    'x', string.format('1 %.0f %s', r.logins, r.lifetime), 't', times(r), 'p', r.proof .. r.version, 'w', remember())
-  keep(r)
+-- Writes the record, and what else there is to write.
+local function write(r, ...)
+  redis.call('HSET', key, 'r', struct.pack(HEAD .. REST, 1, r.authenticated, #r.user, r.user, r.logins, r.lifetime,
+    r.created, r.seen, r.rotated, r.proof, r.version, #r.label, r.label) .. r.fields, ...)
+  keep(r, 'GT')
 end
 
 -- The delta: ARGV[5] version, ARGV[6] user, ARGV[7] label behind a letter, ARGV[8] lifetime, ARGV[9] whether
 -- all fields are removed first, ARGV[10] the lifetime that the entry in the index was made with; empty if it
 -- has none. From ARGV[11] fields and JSON texts, empty to remove one.
 local function may_bind(r)
-  return ARGV[6] == '' or not r.user or r.user == ARGV[6]
+  return ARGV[6] == '' or r.user == '' or r.user == ARGV[6]
 end
 
-local OTHER_LIFETIME = 3
 local function is_foreseen(r)
   return ARGV[10] == '' or ARGV[10] == r.lifetime
 end
 
+-- The fields after the delta; nothing if those before are damaged.
+local function change_fields(fields)
+  if #ARGV == 10 then return fields end
+  local json_of, kept, at = {}, {}, 1
+  for argument = 11, #ARGV, 2 do json_of[ARGV[argument]] = ARGV[argument + 1] end
+  while at <= #fields do
+    local is_whole, name, _, next = pcall(struct.unpack, FIELD, fields, at)
+    if not is_whole then return nil end
+    if not json_of[name] then kept[#kept + 1] = fields:sub(at, next - 1) end
+    at = next
+  end
+  for name, json in pairs(json_of) do
+    if json ~= '' then kept[#kept + 1] = struct.pack(FIELD, #name, name, #json, json) end
+  end
+  return table.concat(kept)
+end
+
+-- Whether the delta could be applied.
 local function apply(r)
   r.version = ARGV[5]
   if ARGV[6] ~= '' then
     r.user, r.authenticated, r.logins = ARGV[6], now, math.min(r.logins + 1, 4294967295)
-    redis.call('HSET', key, 'u', r.user)
   end
-  if ARGV[7] ~= '' then redis.call('HSET', key, 'l', ARGV[7]:sub(2)) end
-  if ARGV[8] ~= '' then
-    r.lifetime = ARGV[8]
-    local idle, absolute = r.lifetime:match('^(%d+) (%d+)')
-    r.idle, r.absolute = 1000 * idle, 1000 * absolute
-  end
-  if ARGV[9] ~= '' then
-    for _, field in ipairs(redis.call('HKEYS', key)) do
-      if field:sub(1, 2) == 'd:' then redis.call('HDEL', key, field) end
-    end
-  end
-  for at = 11, #ARGV, 2 do
-    if ARGV[at + 1] == '' then
-      redis.call('HDEL', key, 'd:' .. ARGV[at])
-    else
-      redis.call('HSET', key, 'd:' .. ARGV[at], ARGV[at + 1])
-    end
-  end
+  if ARGV[7] ~= '' then r.label = ARGV[7] end
+  if ARGV[8] ~= '' then r.lifetime = ARGV[8] end
+  r.fields = change_fields(ARGV[9] == '' and r.fields or '')
   see(r)
+  return r.fields ~= nil
 end
 

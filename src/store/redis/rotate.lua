@@ -8,7 +8,7 @@ if now >= expires_at(r) then return GONE end
 if r.proof == to then return 2 end
 if r.proof ~= from or not may_bind(r) then return GONE end
 if not is_foreseen(r) then return OTHER_LIFETIME end
-apply(r)
+if not apply(r) then return CORRUPT end
 r.proof, r.rotated = to, now
-write(r)
+write(r, 'w', remember())
 return 1

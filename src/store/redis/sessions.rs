@@ -6,7 +6,7 @@ use redis::Value;
 use super::{
     RedisStore,
     error::{store_error, unexpected},
-    format::{self, Entry, HEAD},
+    format::{self, Entry},
     logins::Index,
     reply,
     script::{CREATE, DESTROY, ROTATE, Script, TOUCH, UPDATE},
@@ -47,16 +47,14 @@ impl RedisStore {
         key: SessionKey,
         now: Timestamp,
     ) -> Result<Option<Record>, StoreError> {
-        let mut command = redis::cmd("HGETALL");
-        command.arg(self.session(key));
-        let answer = self.link.send(&command).await.map_err(store_error)?;
+        let answer = self.ask_for_record(key).await?;
         Ok(format::record(&answer)?.filter(|record| record.is_alive(now)))
     }
 
-    /// The answer for the record without its data, which [`format::head`] reads.
-    pub(super) async fn ask_for_head(&self, key: SessionKey) -> Result<Value, StoreError> {
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.session(key)).arg(&HEAD);
+    /// The answer that [`format::record`] reads, or [`format::head`].
+    pub(super) async fn ask_for_record(&self, key: SessionKey) -> Result<Value, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.session(key)).arg(format::RECORD);
         self.link.send(&command).await.map_err(store_error)
     }
 
@@ -74,7 +72,7 @@ impl RedisStore {
                 self.announce(user, entry, record.absolute_deadline(), cap, now).await?;
             announced.login = Some((user.clone(), entry));
         }
-        let arguments = format::of_record(&record);
+        let arguments = [format::of_record(&record)];
         let (answer, others) = self.write_seeing(&CREATE, key, &arguments, &announced, now).await;
         match reply::code(&answer?)? {
             0 => Err(StoreError::new(StoreErrorKind::Collision)),
@@ -177,13 +175,13 @@ impl RedisStore {
     ) -> Result<Option<Removed>, StoreError> {
         let owner = owner.map_or("", UserId::as_str).into();
         let answer = self.write(&DESTROY, key, &[owner], now).await?;
-        let Some([code, user, authenticated]) = reply::list(&answer) else {
+        let Some([code, authenticated, user]) = reply::list(&answer) else {
             return Err(unexpected());
         };
-        let text = |value| std::str::from_utf8(reply::bytes(value)?).ok();
-        let indexed = text(user).and_then(|user| {
-            let authenticated = Timestamp::from_unix_millis(text(authenticated)?.parse().ok()?);
-            Some((UserId::new(user).ok()?, Entry::new(key, authenticated)))
+        let indexed = reply::bytes(user).zip(reply::bytes(authenticated));
+        let indexed = indexed.and_then(|(user, authenticated)| {
+            let user = UserId::new(std::str::from_utf8(user).ok()?).ok()?;
+            Some((user, Entry::read(key, authenticated)?))
         });
         Ok(match reply::code(code)? {
             0 => None,
@@ -206,7 +204,7 @@ impl RedisStore {
             (None, None) => return Ok(Some(announced)),
             (Some(user), Some(lifetime)) => (user.clone(), now, lifetime),
             (login, lifetime) => {
-                let Some(record) = format::head(&self.ask_for_head(key).await?)? else {
+                let Some(record) = format::head(&self.ask_for_record(key).await?)? else {
                     return Ok(None);
                 };
                 if lifetime.is_none() {
@@ -257,10 +255,10 @@ impl RedisStore {
     ) -> Result<Value, StoreError> {
         let id = RandomSource::default().version();
         let id = id.map_err(|error| StoreError::with_source(StoreErrorKind::Other, error))?;
-        let (id, now) = (id.to_be_bytes(), now.as_unix_millis().to_string());
-        let head: [&[u8]; 2] = [&id, now.as_bytes()];
+        let (id, now) = (id.to_be_bytes(), format::of_time(now));
+        let head: [&[u8]; 2] = [&id, &now];
         let all: Vec<&[u8]> = head.into_iter().chain(arguments.iter().map(Vec::as_slice)).collect();
-        script.run(&self.link, self.session(key).as_bytes(), &all).await.map_err(store_error)
+        script.run(&self.link, &self.session(key), &all).await.map_err(store_error)
     }
 }
 

@@ -3,6 +3,5 @@ local r, why = read()
 if not r then return why end
 if now >= expires_at(r) or r.logins ~= tonumber(ARGV[3]) then return GONE end
 see(r)
-redis.call('HSET', key, 't', times(r))
-keep(r)
+write(r)
 return 1

@@ -4,8 +4,8 @@ if done() then return 1 end
 local r, why = read()
 if not r then return why end
 if now >= expires_at(r) or r.logins ~= tonumber(ARGV[3]) or not may_bind(r) then return GONE end
-if ARGV[4] ~= '' and ARGV[4] ~= r.version then return {2, redis.call('HGETALL', key)} end
+if ARGV[4] ~= '' and ARGV[4] ~= r.version then return {2, record} end
 if not is_foreseen(r) then return OTHER_LIFETIME end
-apply(r)
-write(r)
+if not apply(r) then return CORRUPT end
+write(r, 'w', remember())
 return 1

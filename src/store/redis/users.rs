@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
+use redis::Value;
 
 use super::{
     RedisStore,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    error::StoreError,
+    error::{StoreError, StoreErrorKind},
     record::{Record, SessionSummary},
     token::SessionKey,
     user::UserId,
@@ -41,6 +42,18 @@ enum Found {
     /// Something that can't be decoded here.
     Unreadable,
     Nothing,
+}
+
+impl Found {
+    fn of(user: &UserId, answer: &Value, now: Timestamp) -> Self {
+        match format::head(answer) {
+            Ok(Some(record)) if record.is_alive(now) && record.user() == Some(user) => {
+                Self::Living(Box::new(record))
+            }
+            Ok(_) => Self::Nothing,
+            Err(_) => Self::Unreadable,
+        }
+    }
 }
 
 impl Seen {
@@ -102,13 +115,11 @@ impl RedisStore {
         now: Timestamp,
     ) -> Result<Vec<Seen>, StoreError> {
         let looking = entries.map(|entry| async move {
-            let answer = self.ask_for_head(entry.key).await?;
-            let found = match format::head(&answer) {
-                Ok(Some(record)) if record.is_alive(now) && record.user() == Some(user) => {
-                    Found::Living(Box::new(record))
-                }
-                Ok(_) => Found::Nothing,
-                Err(_) => Found::Unreadable,
+            let found = match self.ask_for_record(entry.key).await {
+                Ok(answer) => Found::of(user, &answer, now),
+                // A key of another type.
+                Err(error) if error.kind() == StoreErrorKind::Corrupt => Found::Unreadable,
+                Err(error) => return Err(error),
             };
             Ok(Seen { entry, found })
         });

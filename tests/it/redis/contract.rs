@@ -1,11 +1,13 @@
 //! The contract, on each topology.
 
+use redis::AsyncCommands;
 use tower_wristband::{
-    RedisStore, SessionKey,
+    RedisStore, SessionKey, StoreErrorKind,
+    store::SessionStore,
     testing::contract::{self, Damage},
 };
 
-use super::{cluster, on_cluster, sentinel, shared, single};
+use super::{Known, change, cluster, now, on_cluster, sentinel, shared, single};
 use crate::{
     proxy::{Fault, Proxy},
     servers::{Cluster, Server, free_ports, server},
@@ -60,22 +62,27 @@ async fn the_contract_is_kept_with_a_prefix_of_ones_own() {
     keeps_the_contract(cluster().with_prefix("shop:$~").unwrap()).await;
 }
 
-/// Damages a record behind the store's back, in one of several ways.
-async fn damaged(way: &[&str]) {
+/// Damages the bytes of a record behind the store's back; `None` as what becomes of them is a key of another
+/// type.
+async fn damaged(damage: impl Fn(Vec<u8>) -> Option<Vec<u8>>) {
     let client = redis::Client::open(server("WRISTBAND_REDIS")).unwrap();
     let connection = client.get_multiplexed_async_connection().await.unwrap();
-    contract::damaged_records_are_refused(shared(single()), async |key: SessionKey, damage| {
-        let hash = format!("wristband:s:{key}");
-        let mut pipe = redis::pipe();
-        match damage {
-            Damage::NewerFormat => pipe.cmd("HSET").arg(&[&hash, "x", "2 all new"]),
-            Damage::Undecodable => match way {
-                ["SET", value] => pipe.cmd("SET").arg(&[&hash, *value]),
-                [command, rest @ ..] => pipe.cmd(command).arg(&hash).arg(rest),
-                [] => unreachable!(),
-            },
+    contract::damaged_records_are_refused(shared(single()), async |key: SessionKey, kind| {
+        let (hash, mut connection) = (format!("wristband:s:{key}"), connection.clone());
+        let mut record: Vec<u8> = connection.hget(&hash, "r").await.unwrap();
+        let damaged = match kind {
+            Damage::NewerFormat => {
+                let head = 8 + usize::from(record[7]);
+                record.splice(head.., *b"all new");
+                record[0] = 2;
+                Some(record)
+            }
+            Damage::Undecodable => damage(record),
         };
-        pipe.exec_async(&mut connection.clone()).await.unwrap();
+        let () = match damaged {
+            Some(record) => connection.hset(&hash, "r", record).await.unwrap(),
+            None => connection.set(&hash, "").await.unwrap(),
+        };
     })
     .await
     .unwrap();
@@ -83,18 +90,39 @@ async fn damaged(way: &[&str]) {
 
 #[tokio::test]
 async fn damaged_records_are_refused() {
-    for way in [
-        &["HSET", "x", "{"][..],
-        &["HSET", "x", ""],
-        &["HSET", "x", "0 0 1 1 0 0"],
-        &["HSET", "x", "1 0 3600 86400 180"],
-        &["HSET", "x", "1 1 3600 86400 180 2"],
-        &["HDEL", "x"],
-        &["HSET", "t", "1 2 x"],
-        &["HDEL", "t"],
-        &["HSET", "p", "short"],
-        &["HDEL", "p"],
-    ] {
-        damaged(way).await;
+    damaged(|_| None).await;
+    damaged(|_| Some(Vec::new())).await;
+    // The number of the format.
+    damaged(|record| Some([&[0], &record[1..]].concat())).await;
+    // Nobody has been authenticated.
+    damaged(|record| Some([&record[..1], &[0xff; 6], &record[7..]].concat())).await;
+    // Cut off: in front of the user, in it, and anywhere before the data.
+    for end in [1, 6, 7, 8, 20, 39, 40, 60, 100, 114, 115] {
+        damaged(|record| Some(record[..end].to_vec())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_cut_off_in_its_data_is_not_written_to() {
+    let (store, server) = (single(), server("WRISTBAND_REDIS"));
+    let mut connection =
+        redis::Client::open(server).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let delta = change().with_field("a", "1234").unwrap().with_field("b", &true).unwrap();
+    let known = Known::new(&delta);
+    known.create(&store).await;
+    let hash = format!("wristband:s:{}", known.key);
+    let whole: Vec<u8> = connection.hget(&hash, "r").await.unwrap();
+    let data = whole.len() - (1 + 1 + 4 + 6) - (1 + 1 + 4 + 4);
+    for end in (data + 1..whole.len()).filter(|end| *end != data + 12) {
+        let cut = &whole[..end];
+        let () = connection.hset(&hash, "r", cut).await.unwrap();
+        let delta = change().with_field("b", &1).unwrap();
+        let updated = store.update(known.key, delta, 0, None, now()).await;
+        let loaded = store.load(known.key, known.record.proof(), now()).await;
+        for error in [updated.unwrap_err(), loaded.unwrap_err()] {
+            assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{end}");
+        }
+        let stored: Vec<u8> = connection.hget(&hash, "r").await.unwrap();
+        assert_eq!(stored, cut);
     }
 }
