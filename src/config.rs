@@ -12,6 +12,7 @@ use crate::{
     report,
     store::{SessionStore, StoreFuture},
     token::RandomSource,
+    watch::Watch,
     within::Within,
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) clear_site_data: bool,
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) challenge: HeaderValue,
+    pub(crate) watch: Arc<Watch>,
 }
 
 impl Config {

@@ -1,6 +1,6 @@
 //! The errors of the crate: opaque, with a `kind()` and the source kept.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use http::StatusCode;
 
@@ -42,6 +42,8 @@ pub enum ConfigErrorKind {
     TableName,
     /// What the keys of a store are to begin with is not plain, or too long.
     KeyPrefix,
+    /// The store has no feed, which is what the configuration would rest on.
+    Feed,
 }
 
 impl ConfigError {
@@ -68,10 +70,10 @@ impl Error for ConfigError {}
 ///
 /// The kind decides how the layer answers; the source says what happened and never reaches a
 /// response.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 /// What a store failed at.
@@ -103,7 +105,7 @@ impl StoreError {
     /// An error of this kind, with what caused it.
     #[must_use]
     pub fn with_source(kind: StoreErrorKind, source: impl Into<BoxError>) -> Self {
-        Self { kind, source: Some(source.into()) }
+        Self { kind, source: Some(source.into().into()) }
     }
 
     /// What the store failed at.

@@ -13,6 +13,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+pub use crate::watch::Ended;
 use crate::{
     admission::{PendingAdmission, Refusal},
     mount::{Mount, head_of},

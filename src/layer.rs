@@ -18,6 +18,7 @@ use crate::{
     sessions::Sessions,
     store::SessionStore,
     token::RandomSource,
+    watch::Watch,
 };
 
 /// Puts a [`Session`](crate::Session) into each request's extensions, or answers 401.
@@ -81,6 +82,7 @@ impl SessionLayer {
             forward_cookie: true,
             clear_site_data: false,
             not_before: None,
+            recheck_interval: Duration::from_secs(30),
         }
     }
 }
@@ -197,6 +199,7 @@ pub struct SessionLayerBuilder {
     forward_cookie: bool,
     clear_site_data: bool,
     not_before: Option<Timestamp>,
+    recheck_interval: Duration,
 }
 
 impl SessionLayerBuilder {
@@ -260,6 +263,14 @@ impl SessionLayerBuilder {
         self
     }
 
+    /// How often the sessions whose [end is waited for](crate::Session::ended) are looked at where
+    /// the store does not tell what changes in it, and while what it tells is interrupted. Defaults
+    /// to 30 seconds.
+    pub fn recheck_interval(mut self, interval: Duration) -> Self {
+        self.recheck_interval = interval;
+        self
+    }
+
     /// Where the time comes from. Defaults to [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -291,6 +302,15 @@ impl SessionLayerBuilder {
         if self.sessions_per_user == Some(0) {
             return refuse_limit("a cap of zero sessions lets nobody log in");
         }
+        if self.recheck_interval.is_zero() {
+            return refuse_limit("sessions can't be looked at all the time");
+        }
+        let watch = Watch::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            self.store_timeout,
+            self.recheck_interval,
+        );
         let config = Config {
             cookie: CookieWriter::new(&self.cookie)?,
             challenge: challenge(&self.realm)?,
@@ -304,6 +324,7 @@ impl SessionLayerBuilder {
             forward_cookie: self.forward_cookie,
             clear_site_data: self.clear_site_data,
             not_before: self.not_before,
+            watch: Arc::new(watch),
         };
         let mount = Mount {
             config: Arc::new(config),

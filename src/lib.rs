@@ -412,6 +412,7 @@ pub mod store;
 pub mod testing;
 mod token;
 mod user;
+mod watch;
 mod within;
 
 pub use admission::Access;
@@ -441,9 +442,10 @@ pub use store::PostgresStore;
 pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
-pub use store::{MemoryStore, Sweeper};
+pub use store::{CachedStore, MemoryStore, Sweeper};
 pub use token::{InvalidSessionKey, RandomError, SessionKey, SessionToken};
 pub use user::{InvalidUserId, UserId};
+pub use watch::EndReason;
 
 /// The program in the README compiles.
 #[cfg(doctest)]

@@ -185,6 +185,7 @@ impl Sessions {
         let was_there =
             self.config.ask("destroy", |store, now| store.destroy(key, owner, now)).await?;
         if was_there {
+            self.config.watch.look_at(key);
             report::ended(key);
         }
         Ok(was_there)
@@ -199,6 +200,9 @@ impl Sessions {
             .config
             .ask("destroy_user", |store, now| store.destroy_user(user.clone(), except, 0, now))
             .await?;
+        if ended > 0 {
+            self.config.watch.look_at_all();
+        }
         report::ended_all(user, ended);
         Ok(ended)
     }

@@ -44,6 +44,7 @@ impl Session {
         };
         for key in keys {
             self.config().ask("destroy", |store, now| store.destroy(key, None, now)).await?;
+            self.config().watch.look_at(key);
             report::ended(key);
         }
         let mut state = self.read();

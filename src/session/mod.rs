@@ -3,6 +3,7 @@
 mod awaited;
 mod commit;
 mod end;
+mod ended;
 mod inner;
 mod lookup;
 mod pending;

@@ -50,6 +50,33 @@
 //! Points 6 and 8 hold on an authoritative primary: a write that a database acknowledges and then
 //! loses in a failover is lost here too.
 //!
+//! # The feed
+//!
+//! A store may tell what changes in it: its [`feed`](SessionStore::feed) is a [`Feed`] of
+//! [`FeedEvent`]s. Near caches and whoever waits for the end of a session rest on it. Expiry needs
+//! no feed: the deadlines are in the record. With the feature `testing`,
+//! `testing::contract::check_feed` runs what follows against any store that has one.
+//!
+//! 1. The first poll connects. The first event, sent when the connection is up, is a
+//!    [`Gap`](FeedEvent::Gap): whatever is written after it is told.
+//! 2. Each `update` and `rotate` that is stored is told as [`Changed`](FeedEvent::Changed), and
+//!    each end of a living session as [`Ended`](FeedEvent::Ended) or `Changed`: by `destroy`,
+//!    `destroy_user`, a cap, or to make room, on whatever node. A `create`, a `touch` and the
+//!    removal of expired records need not be told, and what is told twice does no harm.
+//! 3. An event is sent when what it tells can be seen: a `load` that starts after it has come finds
+//!    what was written, or something later.
+//! 4. [`Fresh`](FeedEvent::Fresh) carries the stamp of a [`Heartbeat`], and comes behind all events
+//!    of writes that had returned, on any node, before the stamp was taken. So the stamp is taken
+//!    when the ping is sent, never when its echo comes, and the echo comes in order with the
+//!    changes. A feed of several connections waits for the echoes of all.
+//! 5. After every interruption, such as a lost connection, a fail-over, a change of topology, or
+//!    events that were dropped because the consumer was slow, it tells a `Gap` when it is whole
+//!    again, and in any case before the next `Fresh`.
+//! 6. It never ends. It reconnects by itself, with a growing pause, and takes a connection for lost
+//!    on which no echo comes for some heartbeats. While it is not connected it tells nothing:
+//!    consumers see by its silence that it is not fresh.
+//! 7. Whoever drops it has closed its connections.
+//!
 //! # Writing one
 //!
 //! A store that keeps blobs and can compare and swap a whole blob is a few lines an operation,
@@ -59,7 +86,11 @@
 //! A store that keeps columns writes the [`RecordParts`] of a new record and the [`ChangeParts`] of
 //! a delta, and reads with [`Record::from_parts`].
 
+mod cached;
+mod fanout;
+mod feed;
 mod future;
+mod keys;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -69,6 +100,8 @@ mod sweeper;
 
 #[cfg(feature = "redis")]
 pub use self::redis::RedisStore;
+pub use cached::{CacheStatistics, CachedStore, CachedStoreBuilder};
+pub use feed::{Feed, FeedEvent, FeedSender, Heartbeat, Stamp};
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
 #[cfg(feature = "mysql")]
@@ -174,6 +207,16 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Whether the store can be used: it is reachable, its schema is right, and its clock is within
     /// a second of `now`. The error says what to do.
     fn check(&self, now: Timestamp) -> StoreFuture<()>;
+
+    /// What changes in the store from the first poll on, whoever changes it, as [the
+    /// module's documentation](self#the-feed) promises. `None` if the store can't tell.
+    ///
+    /// Each call answers another feed. It beats as the heartbeat says, unless it passes on what
+    /// another feed tells.
+    fn feed(&self, heartbeat: Heartbeat) -> Option<Feed> {
+        let _ = heartbeat;
+        None
+    }
 }
 
 /// Forwards to the store behind a pointer.
@@ -261,6 +304,10 @@ macro_rules! forward {
 
             fn check(&self, now: Timestamp) -> StoreFuture<()> {
                 (**self).check(now)
+            }
+
+            fn feed(&self, heartbeat: Heartbeat) -> Option<Feed> {
+                (**self).feed(heartbeat)
             }
         }
     )*};

@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use crate::{
     clock::Timestamp,
     store::{
-        Change, Proof, Record, Rotated, SessionKey, SessionStore, SessionSummary, StoreError,
-        StoreErrorKind, StoreFuture, Updated,
+        Change, Feed, Heartbeat, Proof, Record, Rotated, SessionKey, SessionStore, SessionSummary,
+        StoreError, StoreErrorKind, StoreFuture, Updated,
     },
     user::UserId,
 };
@@ -207,17 +207,29 @@ impl Faults {
 /// assert_eq!(faults.calls(Operation::Load), 0);
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct FaultyStore<S> {
     inner: Arc<S>,
     faults: Faults,
+    feed: Option<Arc<MakeFeed>>,
 }
+
+type MakeFeed = dyn Fn(Heartbeat) -> Option<Feed> + Send + Sync;
 
 impl<S> FaultyStore<S> {
     /// A store without a fault so far.
     #[must_use]
     pub fn new(inner: S) -> Self {
-        Self { inner: Arc::new(inner), faults: Faults::default() }
+        Self { inner: Arc::new(inner), faults: Faults::default(), feed: None }
+    }
+
+    /// With this feed, or none, instead of the inner store's.
+    #[must_use]
+    pub fn with_feed(
+        mut self,
+        feed: impl Fn(Heartbeat) -> Option<Feed> + Send + Sync + 'static,
+    ) -> Self {
+        self.feed = Some(Arc::new(feed));
+        self
     }
 
     /// The script, which works on when the store has been handed over.
@@ -236,7 +248,20 @@ impl<S> FaultyStore<S> {
 impl<S> Clone for FaultyStore<S> {
     /// The same store with the same script.
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), faults: self.faults.clone() }
+        Self {
+            inner: Arc::clone(&self.inner),
+            faults: self.faults.clone(),
+            feed: self.feed.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for FaultyStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyStore")
+            .field("inner", &self.inner)
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
     }
 }
 
@@ -354,5 +379,13 @@ impl<S: SessionStore> SessionStore for FaultyStore<S> {
 
     fn check(&self, now: Timestamp) -> StoreFuture<()> {
         self.call(Operation::Check, move |store| store.check(now))
+    }
+
+    /// The inner store's own, unless there is [another](FaultyStore::with_feed).
+    fn feed(&self, heartbeat: Heartbeat) -> Option<Feed> {
+        match &self.feed {
+            Some(feed) => feed(heartbeat),
+            None => self.inner.feed(heartbeat),
+        }
     }
 }

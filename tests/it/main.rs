@@ -4,6 +4,9 @@
 
 mod access_matrix;
 mod after_head;
+mod cached;
+mod cached_freshness;
+mod cached_questions;
 mod caching;
 mod cancellation;
 mod captured;
@@ -18,9 +21,11 @@ mod cookies;
 mod cors;
 mod costs;
 mod demo;
+mod ended;
 mod events;
 mod extractors;
 mod faulty_store;
+mod feed;
 mod handler_errors;
 mod histories;
 mod in_flight;

@@ -7,22 +7,24 @@ use std::{
 };
 
 use tower_wristband::{
-    Access, ConfigError, ConfigErrorKind, DefaultRejection, Field, Lifetime, MemoryStore,
-    MissingLayer, MySqlStore, NotSignedIn, Page, PostgresStore, RedirectToLogin, Rejection,
-    RejectionKind, Session, SessionCookie, SessionError, SessionErrorKind, SessionKey,
-    SessionLayer, SessionLayerBuilder, SessionService, SessionSummary, SessionToken, Sessions,
-    SqliteStore, StoreError, StoreErrorKind, Sweeper, SystemClock, Timestamp, UserId,
+    Access, CachedStore, ConfigError, ConfigErrorKind, DefaultRejection, EndReason, Field,
+    Lifetime, MemoryStore, MissingLayer, MySqlStore, NotSignedIn, Page, PostgresStore,
+    RedirectToLogin, Rejection, RejectionKind, Session, SessionCookie, SessionError,
+    SessionErrorKind, SessionKey, SessionLayer, SessionLayerBuilder, SessionService,
+    SessionSummary, SessionToken, Sessions, SqliteStore, StoreError, StoreErrorKind, Sweeper,
+    SystemClock, Timestamp, UserId,
     cookie::SameSite,
-    future::ResponseFuture,
+    future::{Ended, ResponseFuture},
     store::{
-        Change, ChangeParts, FieldChanges, Proof, Record, RecordParts, Rotated, SessionStore,
+        CacheStatistics, CachedStoreBuilder, Change, ChangeParts, FeedEvent, FeedSender,
+        FieldChanges, Heartbeat, Proof, Record, RecordParts, Rotated, SessionStore, Stamp,
         StoreFuture, SweeperBuilder, Updated,
     },
     testing::{Fault, Faults, FaultyStore, Gate, ManualClock, Operation},
 };
 
 /// A module imports only modules in front of it.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 27] = [
     "error",
     "clock",
     "token",
@@ -35,6 +37,7 @@ const ORDER: [&str; 26] = [
     "report",
     "store",
     "within",
+    "watch",
     "client",
     "config",
     "session",
@@ -257,18 +260,26 @@ fn public_types_cross_threads() {
     }
     each!(
         Access,
+        CacheStatistics,
+        CachedStore,
+        CachedStoreBuilder,
         Change,
         ChangeParts<'static>,
         RecordParts<'static>,
         ConfigError,
         ConfigErrorKind,
         DefaultRejection,
+        EndReason,
+        Ended,
         Fault,
         Faults,
         FaultyStore<MemoryStore>,
+        FeedEvent,
+        FeedSender,
         Field<std::rc::Rc<u32>>,
         FieldChanges<'static>,
         Gate,
+        Heartbeat,
         Lifetime,
         ManualClock,
         MemoryStore,
@@ -297,6 +308,7 @@ fn public_types_cross_threads() {
         SessionToken,
         Sessions,
         SqliteStore,
+        Stamp,
         StoreError,
         StoreErrorKind,
         Sweeper,
@@ -337,7 +349,7 @@ fn values_can_be_kept_through_a_panic() {
 
 #[test]
 fn kinds_can_be_counted_in_a_map() {
-    counted::<(Access, ConfigErrorKind, Lifetime, Page, RejectionKind, SameSite)>();
+    counted::<(Access, ConfigErrorKind, EndReason, Lifetime, Page, RejectionKind, SameSite)>();
     counted::<(SessionErrorKind, SessionKey, StoreErrorKind, Timestamp)>();
 }
 
@@ -371,6 +383,7 @@ fn futures_can_be_spawned() {
     }
     spawnable::<ResponseFuture<Boxed, Body, DefaultRejection>>();
     spawnable::<StoreFuture<Option<Record>>>();
+    spawnable::<Ended>();
 
     let session = tower_wristband::testing::signed_in("alice");
     drop(sent(session.save()));

@@ -16,7 +16,7 @@ use std::{
 };
 
 use self::{bound::Bound, sessions::Sessions};
-use super::{Rotated, SessionStore, StoreFuture, Updated};
+use super::{Feed, Heartbeat, Rotated, SessionStore, StoreFuture, Updated};
 use crate::{
     clock::Timestamp,
     record::{Change, Record, SessionSummary},
@@ -28,6 +28,9 @@ use crate::{
 ///
 /// A clone is a handle to the same sessions. Every answer is there at once, without a runtime.
 /// Reads take no lock, and what has no user is changed without one.
+///
+/// What changes is told to those who listen to its [feed](SessionStore::feed); where nobody does, a
+/// write is hardly slower for it and a read not at all.
 ///
 /// Nothing is spawned: each `create` removes a few expired sessions, so that they don't pile up.
 /// Where the memory is to be freed in idle times as well, add a [`Sweeper`](crate::Sweeper).
@@ -119,7 +122,13 @@ impl SessionStore for MemoryStore {
                 refused => Err(refused),
             }
         });
-        StoreFuture::ok(updated.err().unwrap_or(Updated::Stored))
+        StoreFuture::ok(match updated {
+            Ok(()) => {
+                self.0.tell_changed(key);
+                Updated::Stored
+            }
+            Err(refused) => refused,
+        })
     }
 
     fn rotate(
@@ -139,7 +148,13 @@ impl SessionStore for MemoryStore {
                 unchanged => Err(unchanged),
             }
         });
-        StoreFuture::ok(rotated.err().unwrap_or(Rotated::Stored))
+        StoreFuture::ok(match rotated {
+            Ok(()) => {
+                self.0.tell_changed(key);
+                Rotated::Stored
+            }
+            Err(unchanged) => unchanged,
+        })
     }
 
     fn touch(&self, key: SessionKey, logins: u32, now: Timestamp) -> StoreFuture<bool> {
@@ -151,7 +166,7 @@ impl SessionStore for MemoryStore {
     }
 
     fn destroy(&self, key: SessionKey, owner: Option<UserId>, now: Timestamp) -> StoreFuture<bool> {
-        let removed = self.0.remove(key, |record| owner.is_none() || record.user == owner);
+        let removed = self.0.end(key, |record| owner.is_none() || record.user == owner);
         StoreFuture::ok(removed.is_some_and(|record| record.is_alive(now)))
     }
 
@@ -182,7 +197,7 @@ impl SessionStore for MemoryStore {
             newest.push(Reverse((record.started_at(), key)));
             if newest.len() > keep_newest
                 && let Some(Reverse((_, oldest))) = newest.pop()
-                && let Some(removed) = self.0.remove(oldest, |record| record.user() == Some(&user))
+                && let Some(removed) = self.0.end(oldest, |record| record.user() == Some(&user))
             {
                 ended += usize::from(removed.is_alive(now));
             }
@@ -196,6 +211,10 @@ impl SessionStore for MemoryStore {
 
     fn check(&self, _: Timestamp) -> StoreFuture<()> {
         StoreFuture::ok(())
+    }
+
+    fn feed(&self, heartbeat: Heartbeat) -> Option<Feed> {
+        Some(self.0.feed(heartbeat))
     }
 }
 

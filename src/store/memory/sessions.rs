@@ -3,19 +3,26 @@
 //! A record changes only in one atomic `compute` on its key, so readers need no lock. No two locks
 //! are ever held at a time.
 
+use std::sync::Arc;
+
 use papaya::{Compute, Guard, HashMap, Operation};
 use seize::Collector;
 
 use super::{
     bound::Bound,
     deadlines::{Deadlines, Hint},
-    keys::{Fingerprint, HashKeys},
+    keys::Fingerprint,
     users::{UserIndex, UserSessions},
 };
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
     record::Record,
+    store::{
+        Feed, FeedEvent, Heartbeat,
+        fanout::{self, Fanout},
+        keys::HashKeys,
+    },
     token::SessionKey,
     user::UserId,
 };
@@ -42,6 +49,7 @@ pub(super) struct Sessions {
     users: UserIndex,
     deadlines: Deadlines,
     bound: Option<Bound>,
+    changes: Fanout,
 }
 
 impl Sessions {
@@ -54,6 +62,7 @@ impl Sessions {
             users: UserIndex::new(),
             deadlines: Deadlines::new(),
             bound,
+            changes: Fanout::default(),
         }
     }
 
@@ -78,6 +87,7 @@ impl Sessions {
         }
         let hint = Hint::new(record.expires_at(), Fingerprint::of(&key));
         let is_anonymous = record.user.is_none();
+        let mut ended = Vec::new();
         {
             let mut sessions = record.user().map(|user| self.users.lock(user));
             let records = self.records.pin();
@@ -87,9 +97,10 @@ impl Sessions {
             };
             if let Some((user, sessions)) = record.user().zip(sessions.as_mut()) {
                 sessions.insert(key);
-                self.enforce(cap, user, sessions, key, now);
+                ended = self.enforce(cap, user, sessions, key, now);
             }
         }
+        self.tell_ended(ended);
         self.deadlines.push(hint, |session| self.records.pin().contains_key(&session));
         if is_anonymous && let Some(bound) = &self.bound {
             bound.push_anonymous(key, |key| {
@@ -110,7 +121,7 @@ impl Sessions {
         now: Timestamp,
         change: impl Fn(Option<&Record>) -> Result<Record, T>,
     ) -> Result<(), T> {
-        let mut sessions = binds.map(|user| self.users.lock(user));
+        let sessions = binds.map(|user| self.users.lock(user));
         let records = self.records.pin();
         let computed = records.compute(key, |entry| {
             let record = entry.map(|(_, record)| record);
@@ -122,19 +133,28 @@ impl Sessions {
         if let Compute::Aborted(answer) = computed {
             return Err(answer);
         }
-        if let Some((user, sessions)) = binds.zip(sessions.as_mut()) {
+        if let Some((user, mut sessions)) = binds.zip(sessions) {
             sessions.insert(key);
-            self.enforce(cap, user, sessions, key, now);
+            let ended = self.enforce(cap, user, &mut sessions, key, now);
+            drop(sessions);
+            self.tell_ended(ended);
         }
         Ok(())
     }
 
-    /// Removes a record on which the condition holds, and answers it.
-    pub(super) fn remove(
+    /// Removes a record on which the condition holds, tells of it, and answers it.
+    pub(super) fn end(
         &self,
         key: SessionKey,
         condition: impl Fn(&Record) -> bool,
     ) -> Option<Record> {
+        let ended = self.remove(key, condition)?;
+        self.changes.send(FeedEvent::Ended(key));
+        Some(ended)
+    }
+
+    /// Removes a record on which the condition holds, and answers it.
+    fn remove(&self, key: SessionKey, condition: impl Fn(&Record) -> bool) -> Option<Record> {
         let records = self.records.pin();
         loop {
             let record = records.get(&key).filter(|record| condition(record))?;
@@ -168,7 +188,8 @@ impl Sessions {
         Some(record.clone())
     }
 
-    /// Ends the user's oldest living sessions beyond the cap, but never the one just bound.
+    /// Ends the user's oldest living sessions beyond the cap, but never the one just bound. Answers
+    /// their keys.
     fn enforce(
         &self,
         cap: Option<usize>,
@@ -176,8 +197,8 @@ impl Sessions {
         sessions: &mut UserSessions<'_>,
         bound: SessionKey,
         now: Timestamp,
-    ) {
-        let Some(cap) = cap else { return };
+    ) -> Vec<SessionKey> {
+        let Some(cap) = cap else { return Vec::new() };
         let records = self.records.pin();
         let is_users = |record: &Record| record.user() == Some(user);
         let mut others: Vec<_> = sessions
@@ -189,9 +210,26 @@ impl Sessions {
             .collect();
         others.sort_unstable();
         let beyond = (others.len() + 1).saturating_sub(cap.max(1));
-        for (_, key) in &others[..beyond] {
-            self.remove_locked(*key, Some(sessions), is_users);
-        }
+        others.truncate(beyond);
+        others
+            .into_iter()
+            .map(|(_, key)| key)
+            .filter(|key| self.remove_locked(*key, Some(sessions), is_users).is_some())
+            .collect()
+    }
+
+    /// Tells of a session that was written to.
+    pub(super) fn tell_changed(&self, key: SessionKey) {
+        self.changes.send(FeedEvent::Changed(key));
+    }
+
+    fn tell_ended(&self, keys: Vec<SessionKey>) {
+        keys.into_iter().for_each(|key| self.changes.send(FeedEvent::Ended(key)));
+    }
+
+    pub(super) fn feed(self: &Arc<Self>, heartbeat: Heartbeat) -> Feed {
+        let sessions = Arc::clone(self);
+        fanout::feed(move || sessions.changes.listen(), heartbeat)
     }
 
     /// The user's living sessions in the order of their keys, beginning behind `after`. The lock is
@@ -289,7 +327,7 @@ impl Sessions {
     /// once.
     fn end_oldest_anonymous(&self, bound: &Bound) -> bool {
         std::iter::from_fn(|| bound.pop_anonymous())
-            .any(|key| self.remove(key, |record| record.user.is_none()).is_some())
+            .any(|key| self.end(key, |record| record.user.is_none()).is_some())
     }
 
     fn give_place_back(&self) {

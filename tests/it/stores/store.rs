@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::OnceCell;
 use tower_wristband::{
     SessionKey, SessionSummary, Timestamp, UserId,
-    store::{Change, Proof, Record, Rotated, SessionStore, StoreFuture, Updated},
+    store::{Change, Feed, Heartbeat, Proof, Record, Rotated, SessionStore, StoreFuture, Updated},
 };
 
 type Inner = Arc<dyn SessionStore>;
@@ -138,5 +138,9 @@ impl SessionStore for TestStore {
 
     fn check(&self, now: Timestamp) -> StoreFuture<()> {
         self.call(move |store| store.check(now))
+    }
+
+    fn feed(&self, heartbeat: Heartbeat) -> Option<Feed> {
+        self.inner.get()?.feed(heartbeat)
     }
 }

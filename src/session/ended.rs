@@ -1,0 +1,50 @@
+//! Waiting for the end of a session.
+
+use super::Session;
+use crate::watch::Ended;
+
+impl Session {
+    /// Waits until the session has ended, on whatever node that happens: for WebSockets,
+    /// server-sent events and other streams, which outlive the request that was let in.
+    ///
+    /// ```
+    /// # async fn next_message() -> Option<String> { None }
+    /// # async fn stream(session: tower_wristband::Session) {
+    /// let mut ended = session.ended();
+    /// loop {
+    ///     let message = tokio::select! {
+    ///         _reason = &mut ended => break, // Close the connection.
+    ///         message = next_message() => message,
+    ///     };
+    ///     // … send the message …
+    ///     # if message.is_none() { break; }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// It completes when the session that is stored now is logged out, revoked, ended by a cap or
+    /// expired, and when another login has happened on it, since it is somebody else's then. A
+    /// rotation doesn't end it. It completes at once if there is no session, or was one before
+    /// [`log_out`](Self::log_out). A login that this request has wished for is another login, too:
+    /// call this when it is stored.
+    ///
+    /// Waiting is no activity: a session that is only waited for ends by its idle timeout. A stream
+    /// that is to keep it alive calls [`touch`](Self::touch) now and then.
+    ///
+    /// # How soon
+    ///
+    /// With a store that has a [feed](crate::store#the-feed), a moment after the end. With one that
+    /// has none, and while the feed is interrupted, at the next look, all sessions that are waited
+    /// for being looked at every
+    /// [`recheck_interval`](crate::SessionLayerBuilder::recheck_interval). A store that fails ends
+    /// nothing: it is asked again, after a pause.
+    ///
+    /// The future borrows nothing. One task for each [`SessionLayer`](crate::SessionLayer) looks
+    /// after all of them; each takes some hundred bytes, and one load when it begins.
+    pub fn ended(&self) -> Ended {
+        match self.read().live() {
+            Some((key, record)) => self.config().watch.wait(key, record),
+            None => Ended::already(),
+        }
+    }
+}

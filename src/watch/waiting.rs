@@ -1,0 +1,178 @@
+//! Who waits for the end of which session.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    task::{Poll, Waker},
+};
+
+use super::EndReason;
+use crate::{
+    clock::Timestamp,
+    record::Record,
+    token::{Proof, SessionKey},
+};
+
+/// One who waits: a session, and a number of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(SessionKey, u64);
+
+impl Ticket {
+    pub(super) fn key(&self) -> SessionKey {
+        self.0
+    }
+}
+
+/// All who wait, by session.
+#[derive(Default)]
+pub(super) struct Waiting {
+    tickets: BTreeMap<Ticket, Waiter>,
+    /// When to look whether the session has expired.
+    deadlines: BTreeSet<(Timestamp, Ticket)>,
+    /// Sessions that are to be looked at.
+    to_look_at: BTreeSet<SessionKey>,
+    next: u64,
+}
+
+/// What is known of the session, as it was last seen.
+struct Waiter {
+    proof: Proof,
+    logins: u32,
+    deadline: Timestamp,
+    state: State,
+}
+
+enum State {
+    Waiting(Option<Waker>),
+    Over(EndReason),
+}
+
+/// Wakes those to whom it has been told, when the lock is released.
+#[must_use = "nobody is woken before `wake`"]
+#[derive(Default)]
+pub(super) struct Wakers(Vec<Waker>);
+
+impl Wakers {
+    pub(super) fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Waiting {
+    /// One more waits. What happened before is not told any more, so the session is looked at.
+    pub(super) fn enter(&mut self, key: SessionKey, record: &Record) -> Ticket {
+        let ticket = Ticket(key, self.next);
+        self.next += 1;
+        let deadline = record.expires_at();
+        let (proof, logins) = (record.proof(), record.logins());
+        let state = State::Waiting(None);
+        self.tickets.insert(ticket, Waiter { proof, logins, deadline, state });
+        self.deadlines.insert((deadline, ticket));
+        self.to_look_at.insert(key);
+        ticket
+    }
+
+    /// It waits no longer.
+    pub(super) fn leave(&mut self, ticket: Ticket) {
+        if let Some(waiter) = self.tickets.remove(&ticket) {
+            self.deadlines.remove(&(waiter.deadline, ticket));
+        }
+    }
+
+    /// How the session has ended, if it has; otherwise the waker is woken when it has.
+    pub(super) fn poll(&mut self, ticket: Ticket, waker: &Waker) -> Poll<EndReason> {
+        match self.tickets.get_mut(&ticket).map(|waiter| &mut waiter.state) {
+            Some(State::Waiting(last)) => {
+                match last {
+                    Some(last) => last.clone_from(waker),
+                    None => *last = Some(waker.clone()),
+                }
+                Poll::Pending
+            }
+            Some(State::Over(reason)) => Poll::Ready(*reason),
+            // It has left: nobody polls it.
+            None => Poll::Pending,
+        }
+    }
+
+    /// The session is to be looked at, if anybody waits for it.
+    pub(super) fn look_at(&mut self, key: SessionKey) {
+        if self.proof(key).is_some() {
+            self.to_look_at.insert(key);
+        }
+    }
+
+    pub(super) fn look_at_all(&mut self) {
+        self.to_look_at.extend(self.tickets.keys().map(Ticket::key));
+    }
+
+    /// The sessions whose time may be over at `now` are to be looked at.
+    pub(super) fn look_at_due(&mut self, now: Timestamp) {
+        while let Some((deadline, ticket)) = self.deadlines.first().copied()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            self.to_look_at.insert(ticket.key());
+        }
+    }
+
+    /// When the time of some session may be over.
+    pub(super) fn first_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// The next session to look at, and the proof by which it was last known.
+    pub(super) fn next_to_look_at(&mut self) -> Option<(SessionKey, Proof)> {
+        loop {
+            let key = self.to_look_at.pop_first()?;
+            if let Some(proof) = self.proof(key) {
+                return Some((key, proof));
+            }
+        }
+    }
+
+    /// The session lives: it is still that of those who saw as many logins.
+    pub(super) fn is_alive(&mut self, key: SessionKey, record: &Record) -> Wakers {
+        let mut wakers = Wakers::default();
+        let deadline = record.expires_at();
+        for (ticket, waiter) in self.tickets.range_mut(all_of(key)) {
+            self.deadlines.remove(&(waiter.deadline, *ticket));
+            if waiter.logins != record.logins() {
+                waiter.end(EndReason::Ended, &mut wakers);
+                continue;
+            }
+            (waiter.proof, waiter.deadline) = (record.proof(), deadline);
+            self.deadlines.insert((deadline, *ticket));
+        }
+        wakers
+    }
+
+    /// The session has ended: it has expired if its time was over at `now`.
+    pub(super) fn has_ended(&mut self, key: SessionKey, now: Timestamp) -> Wakers {
+        let mut wakers = Wakers::default();
+        for (ticket, waiter) in self.tickets.range_mut(all_of(key)) {
+            self.deadlines.remove(&(waiter.deadline, *ticket));
+            let reason = if now < waiter.deadline { EndReason::Ended } else { EndReason::Expired };
+            waiter.end(reason, &mut wakers);
+        }
+        wakers
+    }
+
+    /// The proof by which the session was last known, if anybody waits for its end.
+    fn proof(&self, key: SessionKey) -> Option<Proof> {
+        let mut waiters = self.tickets.range(all_of(key)).map(|(_, waiter)| waiter);
+        waiters.find(|waiter| matches!(waiter.state, State::Waiting(_))).map(|waiter| waiter.proof)
+    }
+}
+
+impl Waiter {
+    fn end(&mut self, reason: EndReason, wakers: &mut Wakers) {
+        if let State::Waiting(waker) = &mut self.state {
+            wakers.0.extend(waker.take());
+            self.state = State::Over(reason);
+        }
+    }
+}
+
+fn all_of(key: SessionKey) -> std::ops::RangeInclusive<Ticket> {
+    Ticket(key, 0)..=Ticket(key, u64::MAX)
+}
