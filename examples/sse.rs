@@ -46,7 +46,7 @@ async fn main() -> Result<(), BoxError> {
     while let Some(event) = events.next().await {
         last = event?;
     }
-    assert_eq!(last, "event: signed-out\ndata\n\n");
+    assert_eq!(last, "event: signed-out\ndata: goodbye\n\n");
     println!("the events stopped {:?} after the log-out began", begin.elapsed());
     Ok(())
 }
@@ -57,7 +57,7 @@ async fn ticks(session: Session) -> Sse<impl Stream<Item = Result<Event, Infalli
         .map(|(before, _)| Event::default().data((before + 1).to_string()))
         .take_until(session.ended());
     // A browser connects again by itself, and then gets 401.
-    let farewell = stream::once(async { Event::default().event("signed-out").data("") });
+    let farewell = stream::once(async { Event::default().event("signed-out").data("goodbye") });
     Sse::new(ticks.chain(farewell).map(Ok))
 }
 

@@ -8,12 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, extract::State, response::Result, routing::{get, post}};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::Result,
+    routing::{get, post},
+};
 use http::{HeaderValue, Request, StatusCode, header};
 use tower::ServiceExt;
-use tower_wristband::{
-    BoxError, CachedStore, RedisStore, SessionLayer, Sessions, UserId, testing,
-};
+use tower_wristband::{BoxError, CachedStore, RedisStore, SessionLayer, Sessions, UserId, testing};
 
 const REQUESTS: u64 = 10_000;
 
@@ -29,15 +33,17 @@ async fn main() -> Result<(), BoxError> {
     let [london, tokyo] = [Node::new(&address).await?, Node::new(&address).await?];
 
     let alice = UserId::try_from("alice")?;
-    let [laptop, phone] =
-        [testing::issue(&london.sessions, &alice).await, testing::issue(&tokyo.sessions, &alice).await];
+    let [laptop, phone] = [
+        testing::issue(&london.sessions, &alice).await,
+        testing::issue(&tokyo.sessions, &alice).await,
+    ];
 
     // The first request of a session asks Redis; the others are answered from memory.
     for _ in 0..REQUESTS {
         assert_eq!(tokyo.send("/", &laptop).await?, StatusCode::OK);
     }
     let statistics = tokyo.cache.statistics();
-    println!("of {REQUESTS} requests, {} were answered from memory", statistics.hits());
+    println!("of {REQUESTS} requests, {} were answered from memory", statistics.hits);
 
     let begin = Instant::now();
     assert_eq!(london.send("/log-out-everywhere", &phone).await?, StatusCode::OK);

@@ -22,9 +22,7 @@ use http::{HeaderValue, Request, header};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 use tower::ServiceExt;
-use tower_wristband::{
-    BoxError, MemoryStore, Session, SessionLayer, Sessions, UserId, testing,
-};
+use tower_wristband::{BoxError, MemoryStore, Session, SessionLayer, Sessions, UserId, testing};
 
 /// A busy socket is activity, but it is enough to say so once in a while.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
