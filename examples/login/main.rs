@@ -14,6 +14,7 @@ mod accounts;
 mod api;
 mod browser;
 mod devices;
+mod live;
 mod login;
 mod pages;
 mod routes;

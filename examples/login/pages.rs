@@ -13,6 +13,7 @@ pub(crate) type Page = Html<String>;
 
 const STYLE: PreEscaped<&str> = PreEscaped(include_str!("style.css"));
 const WRISTBAND: PreEscaped<&str> = PreEscaped(include_str!("wristband.svg"));
+const LIVE: PreEscaped<&str> = PreEscaped(include_str!("live.js"));
 
 /// Told on the dashboard.
 const ROUTES: [(&str, &str); 4] = [
@@ -173,6 +174,22 @@ pub(crate) fn devices(
     layout("Your devices", Some(user), &content)
 }
 
+pub(crate) fn live(user: &UserId) -> Page {
+    let content = html! {
+        section.card {
+            h1 { "Live" }
+            (band(Some(user), None))
+            p { "The server’s clock, over a connection that stays open while you are signed in:" }
+            p.clock { output #clock aria-live="off" { "connecting" } }
+            p.muted {
+                "Sign this browser out from another one, under “Devices”, and it stops at once."
+            }
+        }
+        script { (LIVE) }
+    };
+    layout("Live", Some(user), &content)
+}
+
 fn layout(title: &str, user: Option<&UserId>, content: &Markup) -> Page {
     let page = html! {
         (DOCTYPE)
@@ -193,6 +210,7 @@ fn layout(title: &str, user: Option<&UserId>, content: &Markup) -> Page {
                         @if user.is_some() {
                             a href="/dashboard" { "Dashboard" }
                             a href="/sessions" { "Devices" }
+                            a href="/live" { "Live" }
                             (button("/logout", "Log out", Look::Link))
                         } @else {
                             a href="/login" { "Log in" }
@@ -202,7 +220,7 @@ fn layout(title: &str, user: Option<&UserId>, content: &Markup) -> Page {
                 main { (content) }
                 footer {
                     "A demo of " code { "tower-wristband" }
-                    ": sessions on the server, no JavaScript."
+                    ": sessions on the server, JavaScript only where it is live."
                 }
             }
         }

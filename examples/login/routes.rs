@@ -9,7 +9,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_wristband::{ConfigError, Field, RedirectToLogin, Session, SessionLayer, UserId};
 
 use crate::{
-    api, devices, login,
+    api, devices, live, login,
     pages::{self, Page},
 };
 
@@ -29,6 +29,7 @@ pub(crate) fn site(sessions: &SessionLayer) -> Result<Router, ConfigError> {
         .route("/sessions", get(devices::show))
         .route("/sessions/{key}/revoke", post(devices::revoke))
         .route("/sessions/revoke-others", post(devices::revoke_others))
+        .route("/live", get(live::live))
         .route_layer(sessions.with_rejection(RedirectToLogin::to("/login")?));
 
     // For programs: 401 unless signed in, which is what a layer does unless told otherwise.
