@@ -15,7 +15,7 @@ layer=(
     after_head cancellation clones commit_failures extractors handler_errors lifetimes login lost_updates
     mounts password_change resurrection rotation scarcity session_model sessions_api several_layers story turns
 )
-for store in sqlite postgres mysql redis redis-cluster redis-sentinel; do
+for store in cached-memory sqlite postgres mysql redis redis-cluster redis-sentinel; do
     echo "== the layer on $store"
     WRISTBAND_TEST_STORE=$store cargo test --locked --all-features --test it -- --quiet "${layer[@]/%/::}"
 done

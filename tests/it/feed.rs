@@ -8,10 +8,11 @@ use std::{
 };
 
 use tower_wristband::{
-    Clock, Lifetime, MemoryStore, SessionKey, SystemClock, Timestamp, UserId,
+    CachedStore, Clock, Lifetime, MemoryStore, SessionKey, SystemClock, Timestamp, UserId,
     store::{
         Change, Feed, FeedEvent, FeedSender, Heartbeat, Proof, Record, Rotated, SessionStore, Stamp,
     },
+    testing::{FaultyStore, contract},
 };
 
 const BEAT: Duration = Duration::from_secs(1);
@@ -101,6 +102,59 @@ async fn a_memory_store_tells_of_every_write_and_every_end() {
     let alice = UserId::try_from("alice").unwrap();
     assert_eq!(store.destroy_user(alice, None, 0, now()).await.unwrap(), 1);
     assert_eq!(told(&mut feed).await, [FeedEvent::Ended(key(2))]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_feeds_of_a_memory_store_and_of_a_cache_keep_their_promise() {
+    let store = MemoryStore::new();
+    contract::check_feed(store.clone(), store.clone()).await.unwrap();
+    let beats = Duration::from_millis(10);
+    let cached = CachedStore::builder(store.clone()).heartbeat(beats).build().unwrap();
+    contract::check_feed(cached.clone(), store).await.unwrap();
+    contract::check_feed(cached.clone(), cached).await.unwrap();
+}
+
+/// A store whose feed is another than it should be: what `distort` makes of each event.
+fn distorted(
+    store: &MemoryStore,
+    distort: impl Fn(FeedEvent) -> Option<FeedEvent> + Clone + Send + Sync + 'static,
+) -> FaultyStore<MemoryStore> {
+    let inner = store.clone();
+    FaultyStore::new(store.clone()).with_feed(move |heartbeat| {
+        let (mut feed, distort) = (inner.feed(heartbeat)?, distort.clone());
+        Some(Feed::new(async move |events: FeedSender| {
+            loop {
+                if let Some(event) = distort(feed.next().await) {
+                    events.send(event).await;
+                }
+            }
+        }))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_promise_that_a_feed_breaks_is_found_out() {
+    let store = MemoryStore::new();
+    let point = async |faulty: FaultyStore<MemoryStore>| {
+        contract::check_feed(faulty, store.clone()).await.map_err(|violation| violation.point())
+    };
+    assert_eq!(point(distorted(&store, Some)).await, Ok(()));
+    assert_eq!(point(FaultyStore::new(store.clone()).with_feed(|_| None)).await, Err(1));
+    let skips_the_gap = distorted(&store, |event| (event != FeedEvent::Gap).then_some(event));
+    assert_eq!(point(skips_the_gap).await, Err(1));
+    let hides_changes =
+        distorted(&store, |event| (!matches!(event, FeedEvent::Changed(_))).then_some(event));
+    assert_eq!(point(hides_changes).await, Err(2));
+    let hides_ends =
+        distorted(&store, |event| (!matches!(event, FeedEvent::Ended(_))).then_some(event));
+    assert_eq!(point(hides_ends).await, Err(2));
+    let ends_what_changes = distorted(&store, |event| {
+        Some(match event {
+            FeedEvent::Changed(key) => FeedEvent::Ended(key),
+            event => event,
+        })
+    });
+    assert_eq!(point(ends_what_changes).await, Err(2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use tower_wristband::{
 };
 
 use crate::{
-    stores::Kind,
+    stores::{Kind, is_cached},
     support::{World, app, get, get_with, send, text, world_on, world_with},
 };
 
@@ -84,7 +84,7 @@ pub fn worlds() -> Vec<World> {
 /// As [`worlds`], with another configuration.
 pub fn worlds_with(configure: fn(SessionLayerBuilder) -> SessionLayerBuilder) -> Vec<World> {
     match Kind::chosen() {
-        Kind::Memory => near_worlds_with(configure).into(),
+        Kind::Memory if !is_cached() => near_worlds_with(configure).into(),
         _ => vec![world_with(configure)],
     }
 }

@@ -49,10 +49,23 @@ impl Kind {
     ///
     /// If it names another.
     pub fn chosen() -> Self {
-        let Ok(name) = env::var("WRISTBAND_TEST_STORE") else { return Self::Memory };
-        let named = Self::ALL.into_iter().find(|kind| kind.to_string() == name);
+        let name = chosen_name();
+        let plain = name.strip_prefix(CACHED).unwrap_or(&name);
+        let named = Self::ALL.into_iter().find(|kind| kind.to_string() == plain);
         named.unwrap_or_else(|| panic!("WRISTBAND_TEST_STORE={name} is none of {:?}", Self::ALL))
     }
+}
+
+/// What stands in front of the name of a store that is to be behind a near cache.
+const CACHED: &str = "cached-";
+
+/// Whether the store that was chosen is behind a near cache.
+pub fn is_cached() -> bool {
+    chosen_name().starts_with(CACHED)
+}
+
+fn chosen_name() -> String {
+    env::var("WRISTBAND_TEST_STORE").unwrap_or_else(|_| Kind::Memory.to_string())
 }
 
 impl fmt::Display for Kind {
@@ -94,6 +107,11 @@ impl Namespace {
 
     /// A store with connections of its own, for one runtime: another one is another node.
     pub fn connect(&self) -> TestStore {
+        let plain = self.connect_plain();
+        if is_cached() { plain.cached() } else { plain }
+    }
+
+    fn connect_plain(&self) -> TestStore {
         let name = self.name.clone();
         match self.kind {
             Kind::Memory => TestStore::of(Arc::new(self.memory.clone())),

@@ -61,7 +61,7 @@ pub fn world_of(
     store: TestStore,
     configure: impl FnOnce(SessionLayerBuilder) -> SessionLayerBuilder,
 ) -> World {
-    let clock = ManualClock::new();
+    let clock = store.clock.clone();
     let faulty = FaultyStore::new(store.clone());
     let faults = faulty.faults();
     let builder = SessionLayer::builder(faulty).clock(clock.clone());

@@ -35,7 +35,11 @@ impl Failure {
     }
 
     pub(super) fn of(self, point: u8, check: &'static str) -> Violation {
-        Violation { point, check, message: self.0 }
+        Violation { of: "the store contract", point, check, message: self.0 }
+    }
+
+    pub(super) fn of_feed(self, point: u8) -> Violation {
+        Violation { of: "what a feed promises", point, check: "check_feed", message: self.0 }
     }
 }
 

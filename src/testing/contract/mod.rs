@@ -39,6 +39,7 @@ mod creating;
 mod dropping;
 mod ending;
 mod errors;
+mod feeding;
 mod listing;
 mod racing;
 mod rotating;
@@ -54,13 +55,15 @@ pub use self::errors::{Damage, damaged_records_are_refused};
 /// A point of the contract that a store breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
+    of: &'static str,
     point: u8,
     check: &'static str,
     message: String,
 }
 
 impl Violation {
-    /// The number of the point in the [contract](crate::store#the-contract), 1 to 12.
+    /// The number of the point in the [contract](crate::store#the-contract), 1 to 12, or in that of
+    /// [feeds](crate::store#the-feed), 1 to 7.
     #[must_use]
     pub fn point(&self) -> u8 {
         self.point
@@ -81,8 +84,8 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { point, check, message } = self;
-        write!(f, "point {point} of the store contract ({check}): {message}")
+        let Self { of, point, check, message } = self;
+        write!(f, "point {point} of {of} ({check}): {message}")
     }
 }
 
@@ -143,6 +146,29 @@ pub async fn check_all(store: impl SessionStore) -> Result<(), Violation> {
         check.run(Arc::clone(&store)).await?;
     }
     Ok(())
+}
+
+/// What can be seen from outside of [what a feed promises](crate::store#the-feed), points 1 to 4
+/// and 7: the gap at the start, that each kind of write is told before the feed proves that it is
+/// fresh, and that what is told can be seen.
+///
+/// It listens to the feed of `store`, and writes with `elsewhere`: another handle to the same
+/// sessions, as another node has it, or the same once more. What only happens on a broken
+/// connection (points 5 and 6) is for the author to test.
+///
+/// # Errors
+///
+/// The [`Violation`] it finds.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+pub async fn check_feed(
+    store: impl SessionStore,
+    elsewhere: impl SessionStore,
+) -> Result<(), Violation> {
+    let outcome = feeding::check(Arc::new(store), Arc::new(elsewhere)).await;
+    outcome.map_err(|(point, failure)| failure.of_feed(point))
 }
 
 /// Makes of each line a public function, and of all together the list.

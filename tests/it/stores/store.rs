@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::sync::OnceCell;
 use tower_wristband::{
-    SessionKey, SessionSummary, Timestamp, UserId,
+    CachedStore, Clock, SessionKey, SessionSummary, Timestamp, UserId,
     store::{Change, Feed, Heartbeat, Proof, Record, Rotated, SessionStore, StoreFuture, Updated},
+    testing::ManualClock,
 };
 
 type Inner = Arc<dyn SessionStore>;
@@ -17,6 +19,8 @@ type Inner = Arc<dyn SessionStore>;
 /// ask how many there still are. Clones are the same store.
 #[derive(Clone)]
 pub struct TestStore {
+    /// The clock of the layer that has the store.
+    pub clock: ManualClock,
     inner: Arc<OnceCell<Inner>>,
     /// Stores are opened by their first operation, since tests make theirs where nothing can be
     /// awaited.
@@ -36,7 +40,27 @@ impl TestStore {
 
     /// One that has to be opened.
     pub fn opened_by(open: impl Fn() -> StoreFuture<Inner> + Send + Sync + 'static) -> Self {
-        Self { inner: Arc::default(), open: Arc::new(open), created: Arc::default() }
+        Self {
+            clock: ManualClock::new(),
+            inner: Arc::default(),
+            open: Arc::new(open),
+            created: Arc::default(),
+        }
+    }
+
+    /// This one behind a near cache, whose feed is up.
+    pub fn cached(self) -> Self {
+        let clock = self.clock.clone();
+        Self {
+            clock: clock.clone(),
+            ..Self::opened_by(move || {
+                let (plain, clock) = (self.clone(), clock.clone());
+                StoreFuture::boxed(async move {
+                    let plain = Arc::clone(plain.inner.get_or_try_init(|| (plain.open)()).await?);
+                    Ok(Arc::new(fresh(plain, clock).await) as Inner)
+                })
+            })
+        }
     }
 
     /// How many of the sessions that were created with it are alive.
@@ -63,6 +87,25 @@ impl TestStore {
             operation(inner).await
         })
     }
+}
+
+/// A near cache that answers by itself from the start.
+async fn fresh(plain: Inner, clock: ManualClock) -> CachedStore {
+    let cached = CachedStore::builder(plain)
+        .clock(clock.clone())
+        .heartbeat(Duration::from_millis(10))
+        .build()
+        .expect("a store with a feed");
+    let nobody = (SessionKey::from_bytes([0; 16]), Proof::from_bytes([0; 32]));
+    for _ in 0..1_000 {
+        // The first operation starts the task that listens.
+        cached.load(nobody.0, nobody.1, clock.now()).await.expect("an answer");
+        if cached.statistics().freshness.is_some() {
+            return cached;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the feed does not come up");
 }
 
 impl SessionStore for TestStore {
