@@ -121,6 +121,16 @@ impl Dialect for Postgres {
 /// All operations go to this pool, so it must be the primary's: a replica lags behind, and is
 /// read-only, which [`check`](crate::Sessions::check) tells.
 ///
+/// # Plans
+///
+/// A connection keeps its plans while the table grows. Those that it made for a table that was
+/// analyzed when it was empty, or nearly so, may read the whole of it for each session, until the
+/// next `ANALYZE` ends them. Autovacuum does that by itself, within about a minute of many writes:
+/// leave it on for this table. After a bulk load, run `ANALYZE` by hand. With `plan_cache_mode` set
+/// to `force_custom_plan` among the options of the pool's connections, nothing depends on it, and
+/// the server plans each statement anew: 6 microseconds for a read and 14 for a write, where it was
+/// measured. A new table, as [`migrate`](Self::migrate) makes it, is not affected.
+///
 /// # PgBouncer
 ///
 /// In session mode there is nothing to do. In transaction mode, which is untested, a prepared

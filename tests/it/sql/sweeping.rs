@@ -171,7 +171,7 @@ async fn most_writes_change_no_index_of_postgres() {
     bed.sql("SELECT pg_stat_force_next_flush()").await.unwrap();
     let others = "SELECT n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables \
                   WHERE relname = '{table}'";
-    // At most one in each four minutes, and one where a page is full.
+    // One in each four minutes, and one where a page is full: of dozens, while others hold snapshots.
     let others = bed.number(others).await;
-    assert!(others <= 5, "{others} of 200");
+    assert!(others <= 20, "{others} of 200");
 }
