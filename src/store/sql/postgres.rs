@@ -165,9 +165,9 @@ impl Dialect for Postgres {
 /// the database of the pool, on the primary, which [`check`](crate::Sessions::check) shows; while
 /// it does not, or while triggers are missing, the feed is silent and so never fresh.
 ///
-/// A write that is announced takes no other round trip. But PostgreSQL lets transactions that notify
-/// commit one after the other in the whole server: alone, an update took a quarter longer; of eight
-/// writers at once, a third of the updates were committed in the same time.
+/// A write that is announced takes no other round trip. But PostgreSQL lets transactions that
+/// notify commit one after the other in the whole server: alone, an update took a quarter longer;
+/// of eight writers at once, a third of the updates were committed in the same time.
 ///
 /// # When the server crashes or fails over
 ///

@@ -4,7 +4,7 @@ mod cached;
 mod interruptions;
 mod order;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use sqlx::{
     PgPool,
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tower_wristband::{
     PostgresStore, StoreErrorKind,
     store::{Change, Feed, FeedEvent, Heartbeat, SessionStore},
+    testing::contract,
 };
 
 use super::bed::{Bed, Known, Pool, now, reason, unique, user};
@@ -340,6 +341,7 @@ async fn a_feed_from_another_database_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_is_kept_by_a_table_that_announces() {
-    let (_bed, store) = announcing().await;
-    tower_wristband::testing::contract::check_all(Arc::new(store)).await.unwrap();
+    let (bed, store) = announcing().await;
+    contract::check_all(store.clone()).await.unwrap();
+    contract::check_feed(store, bed.node().await).await.unwrap();
 }

@@ -1,9 +1,6 @@
 //! Near caches in front of one table.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode};
 use tower_wristband::{
@@ -24,8 +21,10 @@ const MAX_STALENESS: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_is_kept_behind_a_cache() {
-    let (_bed, store) = announcing().await;
-    contract::check_all(Arc::new(CachedStore::new(store).unwrap())).await.unwrap();
+    let (bed, store) = announcing().await;
+    let cache = CachedStore::new(store).unwrap();
+    contract::check_all(cache.clone()).await.unwrap();
+    contract::check_feed(cache, bed.node().await).await.unwrap();
 }
 
 /// A node whose listener goes by way of a proxy.
