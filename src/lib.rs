@@ -284,28 +284,34 @@
 //! handshake yourself, since browsers don't apply CORS to WebSockets. In a handshake, and after the
 //! response's head, no cookie can be sent: [`Session::rotate`] and [`Session::log_in`] are errors
 //! there, and data is stored by [`Session::save`] or [`Session::update`]. A clone of the handle
-//! lives as long as you like. Ask from time to time whether the session still does:
+//! lives as long as you like. [`Session::ended`] tells when the session does no more, on whatever
+//! node it was ended:
 //!
 //! ```
-//! use tower_wristband::{Session, SessionError, SessionErrorKind};
+//! use std::{pin::pin, time::Duration};
+//! use tower_wristband::Session;
 //!
-//! async fn still_signed_in(session: &Session) -> Result<bool, SessionError> {
-//!     match session.reload().await {
-//!         Ok(()) => Ok(true),
-//!         Err(error) if error.kind() == SessionErrorKind::Gone => Ok(false),
-//!         Err(error) => Err(error),
+//! async fn stream(session: Session) {
+//!     let mut ended = pin!(session.ended());
+//!     loop {
+//!         tokio::select! {
+//!             _ = &mut ended => return,
+//!             () = tokio::time::sleep(Duration::from_secs(1)) => { /* send something */ }
+//!         }
 //!     }
 //! }
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! # let session = tower_wristband::testing::signed_in("alice");
-//! # assert!(still_signed_in(&session).await.unwrap());
+//! # let streaming = tokio::spawn(stream(session.clone()));
+//! # tokio::task::yield_now().await;
 //! # session.log_out().await.unwrap();
-//! # assert!(!still_signed_in(&session).await.unwrap());
+//! # streaming.await.unwrap();
 //! # }
 //! ```
 //!
-//! Reading again is not activity. [`Session::touch`] is, for a stream that should keep its session
-//! alive.
+//! An open stream is not activity. [`Session::touch`] is, for one that should keep its session
+//! alive; once a minute is enough. The examples `websocket`, `sse` and `grpc_stream` are whole
+//! programs.
 //!
 //! # Testing
 //!
@@ -352,6 +358,9 @@
 //!   the administrators, a layer with a store of its own (a table or a prefix will do), or keep the
 //!   tenant in a field and compare it.
 //! - **Start-up.** [`Sessions::check`] asks the store whether it can be used.
+//! - **Stores.** What each promises when its server crashes, and what it needs: [`store::choosing`].
+//! - **Many nodes.** With a [`CachedStore`] reads come from memory, and whoever is signed out on one
+//!   node is out on all: [`store::many_nodes`].
 //! - **Proxies.** [`forward_cookie(false)`](SessionLayerBuilder::forward_cookie) keeps the token
 //!   from the service behind the layer.
 //! - **Device Bound Session Credentials.** The route that refreshes the cookie is called when the
@@ -367,6 +376,7 @@
 //! | idle timeout | 1 hour | the same |
 //! | touch interval: activity is written at most this often | 1/20 of the idle timeout: 3 minutes | [`Lifetime::with_touch_interval`] |
 //! | time for a store call | 5 seconds | [`SessionLayerBuilder::store_timeout`] |
+//! | looking again for open streams, on a store without a feed | 30 seconds | [`SessionLayerBuilder::recheck_interval`] |
 //! | sessions of a user | unlimited | [`SessionLayerBuilder::sessions_per_user`] |
 //! | data of a session | 64 KiB, names and values | [`SessionLayerBuilder::max_data_bytes`] |
 //! | sessions in a [`MemoryStore`] | unlimited | [`MemoryStore::with_max_sessions`] |

@@ -1,4 +1,5 @@
-//! For store authors: the [`SessionStore`] trait and its contract.
+//! For store authors: the [`SessionStore`] trait and its contract. For operators:
+//! [`choosing`] a store, and [`many_nodes`].
 //!
 //! A store keeps [`Record`]s by [`SessionKey`]. It never sees a token: the key is public, and of
 //! the secret it keeps the [`Proof`], a hash. What follows is the contract that all stores keep;
@@ -87,10 +88,14 @@
 //! a delta, and reads with [`Record::from_parts`].
 
 mod cached;
+#[doc = include_str!("choosing.md")]
+pub mod choosing {}
 mod fanout;
 mod feed;
 mod future;
 mod keys;
+#[doc = include_str!("many_nodes.md")]
+pub mod many_nodes {}
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
