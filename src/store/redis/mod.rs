@@ -50,11 +50,12 @@ const LONGEST_PREFIX: usize = 64;
 /// # What is kept
 ///
 /// A hash for each session, under `prefix` `s:` and its key, and a sorted set for each user with
-/// sessions, under `prefix` `u:` and the user's id. The whole record is one field of the hash: it is
-/// read with one `HGET`, which costs the client little more than any command does, and written as a
-/// whole, also by a touch. In a Cluster the hash and the set are in different slots: what is in the
-/// set are hints, written before the session and checked against it. The server removes what has
-/// expired ten minutes later than the node's clock says; that is garbage collection and nothing else.
+/// sessions, under `prefix` `u:` and the user's id. The whole record is one field of the hash: one
+/// `HGET` reads it, which costs the client little more than any command does, and each write writes
+/// all of it, also a touch. In a Cluster the hash and the set are in different slots: what is in
+/// the set are hints, written before the session and checked against it. The server removes what
+/// has expired ten minutes later than the node's clock says; that is garbage collection and nothing
+/// else.
 ///
 /// The server packs a small hash if none of its values is longer than `hash-max-listpack-value`,
 /// 64 bytes by default. A record is longer; with 256, sessions without much data take less memory.
