@@ -358,9 +358,10 @@
 //!   the administrators, a layer with a store of its own (a table or a prefix will do), or keep the
 //!   tenant in a field and compare it.
 //! - **Start-up.** [`Sessions::check`] asks the store whether it can be used.
-//! - **Stores.** What each promises when its server crashes, and what it needs: [`store::choosing`].
-//! - **Many nodes.** With a [`CachedStore`] reads come from memory, and whoever is signed out on one
-//!   node is out on all: [`store::many_nodes`].
+//! - **Stores.** What each promises when its server crashes and what it needs is told in
+//!   [`store::choosing`].
+//! - **Many nodes.** With a [`CachedStore`] reads come from memory, and who is signed out on one
+//!   node is out on all: see [`store::many_nodes`].
 //! - **Proxies.** [`forward_cookie(false)`](SessionLayerBuilder::forward_cookie) keeps the token
 //!   from the service behind the layer.
 //! - **Device Bound Session Credentials.** The route that refreshes the cookie is called when the
@@ -376,7 +377,7 @@
 //! | idle timeout | 1 hour | the same |
 //! | touch interval: activity is written at most this often | 1/20 of the idle timeout: 3 minutes | [`Lifetime::with_touch_interval`] |
 //! | time for a store call | 5 seconds | [`SessionLayerBuilder::store_timeout`] |
-//! | looking again for open streams, on a store without a feed | 30 seconds | [`SessionLayerBuilder::recheck_interval`] |
+//! | looks for ended streams, without a feed | 30 seconds | [`SessionLayerBuilder::recheck_interval`] |
 //! | sessions of a user | unlimited | [`SessionLayerBuilder::sessions_per_user`] |
 //! | data of a session | 64 KiB, names and values | [`SessionLayerBuilder::max_data_bytes`] |
 //! | sessions in a [`MemoryStore`] | unlimited | [`MemoryStore::with_max_sessions`] |

@@ -7,6 +7,7 @@ use redis::{
     cluster_async::ClusterConnection,
     cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
 };
+use tokio::time::timeout;
 
 use super::{
     RedisStore,
@@ -27,8 +28,16 @@ const OLDEST: u64 = 7;
 /// How far the server's clock may be off.
 const CLOCK: Duration = Duration::from_secs(1);
 
+/// A program that starts may not have a limit of its own on how long it waits for a silent server.
+const LONGEST: Duration = Duration::from_secs(60);
+
 impl RedisStore {
-    pub(super) async fn check_servers(&self, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn check_in_time(&self, now: Timestamp) -> Result<(), StoreError> {
+        let checking = timeout(LONGEST, self.check_servers(now)).await;
+        checking.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout)))
+    }
+
+    async fn check_servers(&self, now: Timestamp) -> Result<(), StoreError> {
         let connection = self.link.connected().await.map_err(store_error)?;
         for (command, look) in [
             (redis::cmd("HELLO"), version as fn(&Value, Timestamp) -> _),

@@ -31,9 +31,6 @@ pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// waits.
 const NODE_ANSWERS: Duration = Duration::from_secs(2);
 
-/// How long a caller without a limit of its own waits.
-const LONGEST: Duration = Duration::from_secs(60);
-
 /// A request that is given up unanswered after so long takes the connection along: a server that is
 /// gone without a word would keep it for a quarter of an hour.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -88,7 +85,7 @@ impl Target {
 async fn connect_to_master(client: &Client) -> Result<Connection, RedisError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(None); // `Link::send` sees to it
+        .set_response_timeout(None); // the caller's limit
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let hello: Value = redis::cmd("HELLO").query_async(&mut connection).await?;
     if reply::property(&hello, "mode").as_deref() == Some("cluster") {
@@ -142,15 +139,13 @@ impl Link {
     }
 
     /// Sends a command and answers its reply. It is sent once more if the connection turns out to
-    /// be lost: all commands of the store can be.
+    /// be lost: all commands of the store can be. The limit on how long that takes is the caller's:
+    /// a timer of our own would be the second one for each request.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let sending = async {
-            match self.send_once(command).await {
-                Err(error) if can_be_sent_again(&error) => self.send_once(command).await,
-                answer => answer,
-            }
-        };
-        timeout(LONGEST, sending).await.unwrap_or_else(|_| Err(timed_out()))
+        match self.send_once(command).await {
+            Err(error) if can_be_sent_again(&error) => self.send_once(command).await,
+            answer => answer,
+        }
     }
 
     async fn send_once(&self, command: &Cmd) -> Result<Value, RedisError> {
@@ -168,9 +163,7 @@ impl Link {
 
     /// The connection itself, for questions to each node.
     pub(super) async fn connected(&self) -> Result<Connection, RedisError> {
-        let connecting = timeout(LONGEST, self.connection()).await;
-        let (_, connection) = connecting.unwrap_or_else(|_| Err(timed_out()))?;
-        Ok(connection)
+        self.connection().await.map(|(_, connection)| connection)
     }
 
     /// The connection, which the attempts of all that wait for it make in the background: so one
@@ -178,9 +171,9 @@ impl Link {
     async fn connection(&self) -> Result<(Attempt, Connection), RedisError> {
         loop {
             let mut attempt = self.attempt();
-            if let Some(Ok(connection)) = &*attempt.borrow() {
-                let connection = connection.clone();
-                return Ok((attempt.clone(), connection));
+            let known = attempt.borrow().clone();
+            if let Some(Ok(connection)) = known {
+                return Ok((attempt, connection));
             }
             let made = match attempt.wait_for(Option::is_some).await {
                 Ok(made) => made.clone(),

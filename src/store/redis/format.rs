@@ -290,3 +290,6 @@ impl Member {
         bytes.chunks_exact(Self::BYTES).filter_map(Self::read)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,10 +57,15 @@ const LONGEST_PREFIX: usize = 64;
 /// # What is kept
 ///
 /// A hash for each session, under `prefix` `s:` and its key, and a sorted set for each user with
-/// sessions, under `prefix` `u:` and the user's id. In a Cluster they are in different slots: what
-/// is in the set are hints, written before the session and checked against it. The server removes
-/// what has expired ten minutes later than the node's clock says; that is garbage collection and
-/// nothing else.
+/// sessions, under `prefix` `u:` and the user's id. The whole record is one field of the hash: one
+/// `HGET` reads it, which costs the client little more than any command does, and each write writes
+/// all of it, also a touch. In a Cluster the hash and the set are in different slots: what is in
+/// the set are hints, written before the session and checked against it. The server removes what
+/// has expired ten minutes later than the node's clock says; that is garbage collection and nothing
+/// else.
+///
+/// The server packs a small hash if none of its values is longer than `hash-max-listpack-value`,
+/// 64 bytes by default. A record is longer; with 256, sessions without much data take less memory.
 ///
 /// # What the server has to be set to
 ///
@@ -98,9 +103,10 @@ const LONGEST_PREFIX: usize = 64;
 ///
 /// `store_timeout` of the layer decides how long a request waits. The limits of the client are set
 /// so that they are not shorter: an attempt to connect takes two seconds and is repeated, a node of
-/// a Cluster has two seconds to answer and is then asked again, and in all a call takes a minute at
-/// the most. A `response_timeout` that a `ClusterClient` was built with limits the whole call as
-/// well: build it without.
+/// a Cluster has two seconds to answer and is then asked again. Who calls the store past the layer
+/// needs a limit of its own; only `check` ends by itself, after a minute at the most. A
+/// `response_timeout` that a `ClusterClient` was built with limits the whole call as well: build it
+/// without.
 #[derive(Clone)]
 pub struct RedisStore {
     link: Arc<Link>,
@@ -267,7 +273,7 @@ impl SessionStore for RedisStore {
 
     fn check(&self, now: Timestamp) -> StoreFuture<()> {
         let store = self.clone();
-        StoreFuture::boxed(async move { store.check_servers(now).await })
+        StoreFuture::boxed(async move { store.check_in_time(now).await })
     }
 
     fn feed(&self, heartbeat: Heartbeat) -> Option<Feed> {

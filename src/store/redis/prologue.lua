@@ -9,10 +9,10 @@ local GONE, CORRUPT, NEWER, OTHER_LIFETIME = 0, -1, -2, 3
 local SLACK = 600000 -- milliseconds that the server waits before it collects what has expired
 local REMEMBERED, MOST = 120, 64 -- for so many seconds at most so many calls are known again
 
--- Format, authentication time, user; in every format the record begins with these. Then logins, lifetime
--- (seconds: idle, absolute, touch), the times created, seen and rotated, proof, version, label behind a letter.
--- The fields of the data follow, each a name and a JSON text. Times fit into Lua's doubles.
-local HEAD, REST, FIELD = '>BI6Bc0', 'I4c12I6I6I6c32c8I2c0', '>Bc0I4c0'
+-- Format, authentication time, user: with these the record begins in every later format, too. Then logins,
+-- lifetime (seconds: idle, absolute, touch), the times created, seen and rotated, proof, version, label behind
+-- a letter. The fields of the data follow, each a name and a JSON text. Times fit into Lua's doubles.
+local HEAD, WHOLE, FIELD = '>BI6Bc0', '>BI6Bc0I4c12I6I6I6c32c8I2c0', '>Bc0I4c0'
 local NEVER = 281474976710655 -- instead of a time
 
 -- A key of another type is a damaged session.
@@ -46,12 +46,11 @@ local function read()
   if not record then return nil, GONE end
   local format = record:byte() or 0
   if format ~= 1 then return nil, format > 1 and NEWER or CORRUPT end
-  local r = {}
-  local is_whole
-  is_whole, format, r.authenticated, r.user, r.logins, r.lifetime, r.created, r.seen, r.rotated, r.proof, r.version,
-    r.label, r.fields = pcall(struct.unpack, HEAD .. REST, record)
+  local r, is_whole, rest = {}
+  is_whole, format, r.authenticated, r.user, r.logins, r.lifetime, r.created, r.seen, r.rotated, r.proof,
+    r.version, r.label, rest = pcall(struct.unpack, WHOLE, record)
   if not is_whole or (r.user == '') ~= (r.authenticated == NEVER) then return nil, CORRUPT end
-  r.fields = record:sub(r.fields)
+  r.fields = record:sub(rest)
   return r
 end
 
@@ -76,7 +75,7 @@ end
 
 -- Writes the record, and what else there is to write.
 local function write(r, ...)
-  redis.call('HSET', key, 'r', struct.pack(HEAD .. REST, 1, r.authenticated, #r.user, r.user, r.logins, r.lifetime,
+  redis.call('HSET', key, 'r', struct.pack(WHOLE, 1, r.authenticated, #r.user, r.user, r.logins, r.lifetime,
     r.created, r.seen, r.rotated, r.proof, r.version, #r.label, r.label) .. r.fields, ...)
   keep(r, 'GT')
 end

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
 };
 use tower_wristband::{
@@ -107,6 +107,60 @@ async fn what_is_delivered_late_is_told_before_the_proof() {
             told.contains(&FeedEvent::Changed(known.key)) || told.contains(&FeedEvent::Gap),
             "{told:?}"
         );
+    }
+}
+
+/// Whether the last of it is the end of an answer to `INFO`.
+fn ends_with_answer(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    text.rsplit_once("repl_backlog_histlen:").is_some_and(|(_, end)| end.ends_with("\r\n\r\n"))
+}
+
+/// An address that leads to the server, whose answers on the state of the server bring along all that
+/// came before them.
+async fn delivering_at_once(server: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let server = TcpStream::connect(&server).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let (mut buffer, mut is_up) = (Vec::with_capacity(1 << 16), false);
+                while let Ok(1..) = from_server.read_buf(&mut buffer).await {
+                    let has_answer = ends_with_answer(&buffer);
+                    is_up |= has_answer;
+                    if has_answer || !is_up {
+                        to_client.write_all(&buffer).await.unwrap();
+                        buffer.clear();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_comes_along_with_the_echo_is_told_before_the_proof() {
+    let server = Server::redis(&[]).await;
+    let store = at(&delivering_at_once(server.address()).await);
+    let listener = Listener::to(&store).await;
+    for _ in 0..20 {
+        let position = listener.position();
+        let key = Known::new(&change()).key;
+        assert_eq!(server.ask(&format!("SET wristband:s:{key} 1")), "+OK\r\n");
+        let moment = stamp().await;
+        until("it is fresh", async || listener.is_fresh_as_of(moment)).await;
+        let heard = listener.heard().split_off(position);
+        let told = heard.iter().position(|event| *event == FeedEvent::Changed(key));
+        let proof = heard.iter().position(
+            |event| matches!(event, FeedEvent::Fresh(at) if super::is_later(*at, moment)),
+        );
+        assert!(told.is_some() && told < proof, "told at {told:?}, proved at {proof:?}");
     }
 }
 
