@@ -30,6 +30,11 @@ suites=(
     "for _ in \$(seq 10); do cargo test --locked --release --all-features --test it -q redis::contract || exit 1; done"
     "for _ in \$(seq 10); do cargo test --locked --release --all-features --test it -q sql::contract || exit 1; done"
 )
+# Each from another seed.
+for _ in 1 2 3 4; do
+    test=simulation::whatever
+    suites+=("WRISTBAND_SIMULATIONS=5000 cargo test --locked --release --all-features --test it $test")
+done
 # A thousand on a healthy network, and a thousand on one that loses requests and replies.
 for store in in_memory on_sqlite on_postgres on_mysql on_redis on_a_redis_cluster on_redis_with_sentinels; do
     test=histories::histories_${store}_are_linearizable

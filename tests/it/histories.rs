@@ -25,12 +25,10 @@ use tower_wristband::{
     testing::{Fault, FaultyStore, Operation},
 };
 
-use self::{
-    check::violation,
-    plan::{Plan, Random},
-};
+use self::{check::violation, plan::Plan};
 use crate::{
     contract::careless::{Careless, Defect},
+    random::Random,
     stores::{Kind, Namespace},
 };
 

@@ -1,6 +1,7 @@
 //! What the tasks of a history are to do, from a seed.
 
 use super::spec::{Delta, User};
+use crate::random::Random;
 
 /// How many sessions a history is about.
 pub const SESSIONS: usize = 2;
@@ -120,22 +121,5 @@ fn call(random: &mut Random) -> Call {
         now: random.next() % 5000,
         errs: random.below(8) == 0,
         yields: random.next() % 3,
-    }
-}
-
-/// SplitMix64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
     }
 }

@@ -10,9 +10,10 @@ use tower_wristband::{
 
 use super::{
     Nodes,
-    plan::{Call, Kind, Plan, Random, SESSIONS, USERS},
+    plan::{Call, Kind, Plan, SESSIONS, USERS},
     spec::{Answer, Delta, Line, Op, Stored, User},
 };
+use crate::random::Random;
 
 /// An operation, before it is looked at from the side of one session.
 #[derive(Clone, Debug)]
