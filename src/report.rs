@@ -96,7 +96,7 @@ pub(crate) fn store_failed(operation: &'static str, error: &StoreError) {
 }
 
 /// What changes elsewhere is not told until the feed is connected again.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) fn feed_lost(error: &StoreError) {
     event!(WARN, "feed of the session store lost", ?error);
 }

@@ -30,9 +30,9 @@ suites=(
     "for _ in \$(seq 10); do cargo test --locked --release --all-features --test it -q redis::contract || exit 1; done"
     "for _ in \$(seq 10); do cargo test --locked --release --all-features --test it -q sql::contract || exit 1; done"
 )
-# Each from another seed.
+# Each from other seeds.
 for _ in 1 2 3 4; do
-    test=simulation::whatever
+    test=simulation::
     suites+=("WRISTBAND_SIMULATIONS=5000 cargo test --locked --release --all-features --test it $test")
 done
 # A thousand on a healthy network, and a thousand on one that loses requests and replies.

@@ -10,12 +10,12 @@ cd "$(dirname "$0")/.."
 cargo test --locked --all-features --all-targets "$@"
 cargo test --locked --all-features --doc
 
-# That was the layer on the memory store. This is the layer on each of the others.
+# That was the layer on the memory store. This is the layer on each of the others, and behind a near cache.
 layer=(
     after_head cancellation clones commit_failures extractors handler_errors lifetimes login lost_updates
     mounts password_change resurrection rotation scarcity session_model sessions_api several_layers story turns
 )
-for store in cached-memory sqlite postgres mysql redis redis-cluster redis-sentinel; do
+for store in {,cached-}{sqlite,postgres,mysql,redis,redis-cluster,redis-sentinel} cached-memory; do
     echo "== the layer on $store"
     WRISTBAND_TEST_STORE=$store cargo test --locked --all-features --test it -- --quiet "${layer[@]/%/::}"
 done

@@ -88,14 +88,16 @@
 //! a delta, and reads with [`Record::from_parts`].
 
 mod cached;
-#[doc = include_str!("choosing.md")]
-pub mod choosing {}
+pub mod choosing {
+    #![doc = include_str!("choosing.md")]
+}
 mod fanout;
 mod feed;
 mod future;
 mod keys;
-#[doc = include_str!("many_nodes.md")]
-pub mod many_nodes {}
+pub mod many_nodes {
+    #![doc = include_str!("many_nodes.md")]
+}
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;

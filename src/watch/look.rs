@@ -11,7 +11,10 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    task::coop::consume_budget,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::Shared;
 use crate::{
@@ -39,10 +42,21 @@ const MAX_DOUBLINGS: u32 = 5;
 
 /// Looks after those who wait, for ever.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let _woken = Woken(&shared);
     loop {
         // A store that panics must not leave anybody waiting for ever.
         _ = AssertUnwindSafe(Task::new(&shared).run()).catch_unwind().await;
         sleep(PAUSE).await;
+    }
+}
+
+/// Wakes all who wait when the task is dropped, since its runtime ends: they start it on theirs.
+struct Woken<'a>(&'a Shared);
+
+impl Drop for Woken<'_> {
+    fn drop(&mut self) {
+        let wakers = self.0.waiting().all();
+        wakers.wake();
     }
 }
 
@@ -99,7 +113,11 @@ impl<'a> Task<'a> {
             }
             match self.next(&mut looks).await {
                 Next::Event(event) => self.hear(event),
-                Next::Looked(look) => self.judge(look),
+                Next::Looked(look) => {
+                    self.judge(look);
+                    // Answers that are there at once would keep others from this thread.
+                    consume_budget().await;
+                }
                 Next::ToLookAt => {}
                 Next::Time => self.catch_up(),
             }
@@ -114,13 +132,14 @@ impl<'a> Task<'a> {
         let mut time = pin!(sleep_until(self.next_time()));
         let feed = &mut self.feed;
         poll_fn(|cx| {
-            if let Poll::Ready(Some(look)) = looks.poll_next_unpin(cx) {
-                return Poll::Ready(Next::Looked(look));
-            }
+            // First, so that the task does not get behind.
             if let Some(feed) = feed
                 && let Poll::Ready(event) = feed.poll_next(cx)
             {
                 return Poll::Ready(Next::Event(event));
+            }
+            if let Poll::Ready(Some(look)) = looks.poll_next_unpin(cx) {
+                return Poll::Ready(Next::Looked(look));
             }
             if to_look_at.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Next::ToLookAt);
@@ -146,7 +165,7 @@ impl<'a> Task<'a> {
         let mut waiting = self.shared.waiting();
         waiting.look_at_due(self.shared.clock.now());
         if self.retry <= now {
-            std::mem::take(&mut self.failed).into_iter().for_each(|key| waiting.look_at(key));
+            std::mem::take(&mut self.failed).into_iter().for_each(|key| waiting.look_again(key));
         }
         if self.known + self.shared.recheck_interval <= now {
             waiting.look_at_all();

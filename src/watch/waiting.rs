@@ -30,6 +30,8 @@ pub(super) struct Waiting {
     deadlines: BTreeSet<(Timestamp, Ticket)>,
     /// Sessions that are to be looked at.
     to_look_at: BTreeSet<SessionKey>,
+    /// Those that something has happened to.
+    to_look_at_first: BTreeSet<SessionKey>,
     next: u64,
 }
 
@@ -67,7 +69,7 @@ impl Waiting {
         let state = State::Waiting(None);
         self.tickets.insert(ticket, Waiter { proof, logins, deadline, state });
         self.deadlines.insert((deadline, ticket));
-        self.to_look_at.insert(key);
+        self.to_look_at_first.insert(key);
         ticket
     }
 
@@ -77,6 +79,7 @@ impl Waiting {
             self.deadlines.remove(&(waiter.deadline, ticket));
             if self.proof(ticket.key()).is_none() {
                 self.to_look_at.remove(&ticket.key());
+                self.to_look_at_first.remove(&ticket.key());
             }
         }
     }
@@ -97,15 +100,31 @@ impl Waiting {
         }
     }
 
-    /// The session is to be looked at, if anybody waits for it.
+    /// Something has happened to the session: it is to be looked at first, if anybody waits for it.
     pub(super) fn look_at(&mut self, key: SessionKey) {
         if self.proof(key).is_some() {
-            self.to_look_at.insert(key);
+            self.to_look_at_first.insert(key);
         }
+    }
+
+    /// The session is to be looked at when there is time.
+    pub(super) fn look_again(&mut self, key: SessionKey) {
+        self.to_look_at.insert(key);
     }
 
     pub(super) fn look_at_all(&mut self) {
         self.to_look_at.extend(self.tickets.keys().map(Ticket::key));
+    }
+
+    /// All who wait and are to be polled again.
+    pub(super) fn all(&mut self) -> Wakers {
+        let mut wakers = Wakers::default();
+        for waiter in self.tickets.values_mut() {
+            if let State::Waiting(waker) = &mut waiter.state {
+                wakers.0.extend(waker.take());
+            }
+        }
+        wakers
     }
 
     /// The sessions whose time may be over at `now` are to be looked at.
@@ -114,7 +133,7 @@ impl Waiting {
             && deadline <= now
         {
             self.deadlines.pop_first();
-            self.to_look_at.insert(ticket.key());
+            self.to_look_at_first.insert(ticket.key());
         }
     }
 
@@ -126,7 +145,8 @@ impl Waiting {
     /// The next session to look at, and the proof by which it was last known.
     pub(super) fn next_to_look_at(&mut self) -> Option<(SessionKey, Proof)> {
         loop {
-            let key = self.to_look_at.pop_first()?;
+            let first = self.to_look_at_first.pop_first();
+            let key = first.or_else(|| self.to_look_at.pop_first())?;
             if let Some(proof) = self.proof(key) {
                 return Some((key, proof));
             }
@@ -138,8 +158,12 @@ impl Waiting {
         let mut wakers = Wakers::default();
         let deadline = record.expires_at();
         for (ticket, waiter) in self.tickets.range_mut(all_of(key)) {
+            if waiter.logins > record.logins() {
+                // The record was read before the login that this one has seen.
+                continue;
+            }
             self.deadlines.remove(&(waiter.deadline, *ticket));
-            if waiter.logins != record.logins() {
+            if waiter.logins < record.logins() {
                 waiter.end(EndReason::Ended, &mut wakers);
                 continue;
             }
@@ -178,4 +202,29 @@ impl Waiter {
 
 fn all_of(key: SessionKey) -> std::ops::RangeInclusive<Ticket> {
     Ticket(key, 0)..=Ticket(key, u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{lifetime::Lifetime, record::Change};
+
+    #[test]
+    fn a_record_that_was_read_before_a_login_ends_nobody_who_has_seen_it() {
+        let (key, now) = (SessionKey::from_bytes([1; 16]), Timestamp::from_unix_millis(0));
+        let login = |version| Change::new(version).with_user("alice".parse().expect("a user"));
+        let mut record = Record::new(Proof::from_bytes([0; 32]), Lifetime::AAL2, now);
+        record.apply(&login(1), now);
+        let before = record.clone();
+        record.apply(&login(2), now);
+
+        let mut waiting = Waiting::default();
+        let (old, new) = (waiting.enter(key, &before), waiting.enter(key, &record));
+        waiting.is_alive(key, &before).wake();
+        assert!(waiting.poll(new, Waker::noop()).is_pending());
+        assert!(waiting.poll(old, Waker::noop()).is_pending());
+        waiting.is_alive(key, &record).wake();
+        assert!(waiting.poll(new, Waker::noop()).is_pending());
+        assert_eq!(waiting.poll(old, Waker::noop()), Poll::Ready(EndReason::Ended));
+    }
 }

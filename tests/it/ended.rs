@@ -1,5 +1,7 @@
 //! Waiting for the end of a session.
 
+mod runtimes;
+
 use std::{
     future::Future,
     pin::pin,

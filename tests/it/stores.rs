@@ -126,7 +126,10 @@ impl Namespace {
                 let url = server("WRISTBAND_POSTGRES");
                 let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&url);
                 let store = PostgresStore::new(pool.expect("a URL")).with_table(&name);
-                let store = store.expect("a table's name");
+                let mut store = store.expect("a table's name");
+                if is_cached() {
+                    store = store.with_feed(url.parse().expect("a URL"));
+                }
                 StoreFuture::boxed(async {
                     store.migrate().await?;
                     opened(store)

@@ -64,7 +64,8 @@ impl CachedStoreBuilder {
     }
 
     /// How often the feed is to prove that it is fresh. Defaults to a quarter of
-    /// [`max_staleness`](Self::max_staleness).
+    /// [`max_staleness`](Self::max_staleness). A proof may be told a beat later, so with less than
+    /// two beats in that time some loads ask the store.
     pub fn heartbeat(mut self, period: Duration) -> Self {
         self.heartbeat = Some(period);
         self

@@ -112,7 +112,8 @@ impl CachedStore {
     /// # Security
     ///
     /// A session that another node has ended is let in here for up to `ttl`, data that others wrote
-    /// is seen as late. Where the store has a feed, [`new`](Self::new) has neither drawback.
+    /// is seen as late, and so does [`Session::ended`](crate::Session::ended) learn of an end that
+    /// much later. Where the store has a feed, [`new`](Self::new) has neither drawback.
     #[allow(clippy::missing_panics_doc, reason = "a test builds the defaults")]
     #[must_use]
     pub fn within(store: impl SessionStore, ttl: Duration) -> Self {
@@ -226,7 +227,7 @@ async fn proof_of_freshness(near: &Near) -> Result<(), StoreError> {
         loop {
             // Before the look, so that a proof in between wakes it.
             let refreshed = near.refreshed.notified();
-            if freshness.stamp().is_some() {
+            if freshness.stamp().is_some_and(|stamp| stamp.instant.elapsed() <= near.limit) {
                 return;
             }
             refreshed.await;
@@ -331,8 +332,10 @@ impl SessionStore for CachedStore {
         let near = Arc::clone(&self.0.near);
         let clock = self.0.listening.as_ref().map_or(now, |listening| listening.heartbeat.now());
         StoreFuture::boxed(async move {
+            let proof = proof_of_freshness(&near).await;
+            // It knows better what is wrong.
             near.store.check(now).await?;
-            proof_of_freshness(&near).await?;
+            proof?;
             if !near.is_within_limit(now, clock) {
                 return Err(unavailable("the clock of the cache is another than the layer's"));
             }

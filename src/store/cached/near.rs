@@ -23,6 +23,10 @@ use crate::{
     token::{Proof, SessionKey},
 };
 
+/// For so long others may wait for the answer to a question that was asked before theirs: one that
+/// takes longer is perhaps never answered.
+const JOINED_FOR: Duration = Duration::from_millis(500);
+
 pub(super) struct Near {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) copies: Copies,
@@ -92,7 +96,10 @@ impl Near {
         self.counts.misses.fetch_add(1, Ordering::Relaxed);
         // Counted before the store is asked.
         let asked = Asked { at, user_ends: self.user_ends.count() };
-        let may_join = |joined: &Asked| self.is_recent(joined.at, at);
+        let may_join = |joined: &Asked| {
+            at.instant.saturating_duration_since(joined.at.instant) <= JOINED_FOR
+                && self.is_recent(joined.at, at)
+        };
         let (question, joined) = self.copies.join_or_ask(key, may_join, asked, |registration| {
             let asking = Asking { near: Arc::clone(self), registration };
             async move {

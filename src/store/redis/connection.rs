@@ -198,7 +198,7 @@ impl Link {
         let (sender, attempt) = watch::channel(None);
         let target = self.target.clone();
         tokio::spawn(async move {
-            let made = timeout(2 * CONNECT, target.connect()).await;
+            let made = timeout(3 * CONNECT, target.connect()).await;
             sender.send_replace(Some(made.unwrap_or_else(|_| Err(timed_out()))));
         });
         *current = Some(attempt.clone());

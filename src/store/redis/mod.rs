@@ -13,10 +13,7 @@ mod users;
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use redis::{Client, cluster::ClusterClient, sentinel::SentinelClient};
@@ -277,7 +274,6 @@ impl SessionStore for RedisStore {
     }
 
     fn feed(&self, heartbeat: Heartbeat) -> Option<Feed> {
-        self.has_feed.store(true, Ordering::Relaxed);
         Some(self.listen(heartbeat))
     }
 }

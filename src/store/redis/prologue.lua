@@ -7,7 +7,7 @@ local key, id, now = KEYS[1], ARGV[1], struct.unpack('>I6', ARGV[2])
 
 local GONE, CORRUPT, NEWER, OTHER_LIFETIME = 0, -1, -2, 3
 local SLACK = 600000 -- milliseconds that the server waits before it collects what has expired
-local REMEMBERED, MOST = 120, 64 -- for so many seconds at most so many calls are known again
+local REMEMBERED, MOST = 120, 256 -- for so many seconds at most so many calls are known again
 
 -- Format, authentication time, user: with these the record begins in every later format, too. Then logins,
 -- lifetime (seconds: idle, absolute, touch), the times created, seen and rotated, proof, version, label behind

@@ -84,6 +84,8 @@ impl Newest {
 
     /// Takes a session in, and answers the one that is too many.
     pub(super) fn push(&mut self, record: &Record, key: SessionKey) -> Option<SessionKey> {
+        // Seen again after another login, it is still one session.
+        self.kept.retain(|(_, kept)| *kept != key);
         self.kept.insert((record.started_at(), key));
         if self.kept.len() <= self.most {
             return None;
@@ -168,18 +170,40 @@ impl RedisStore {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let mut newest = Newest::new(keep_newest);
-        let (mut cursor, mut ended) = (Vec::from(*b"0"), 0);
+        let mut ended = 0;
+        loop {
+            let (ended_now, was_one_answer) =
+                self.end_once(&user, except, &mut newest, now).await?;
+            ended += ended_now;
+            // Where to go on means nothing to another server, which may have taken over: so all is
+            // seen when nothing more was found.
+            if was_one_answer || ended_now == 0 {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Goes through the index of the user. Answers how many living sessions it has ended, and
+    /// whether the server told all at once.
+    async fn end_once(
+        &self,
+        user: &UserId,
+        except: Option<SessionKey>,
+        newest: &mut Newest,
+        now: Timestamp,
+    ) -> Result<(usize, bool), StoreError> {
+        let (mut cursor, mut ended, mut answers) = (Vec::from(*b"0"), 0, 0);
         loop {
             let mut others;
-            (cursor, others) = self.scan(&user, &cursor).await?;
+            answers += 1;
+            (cursor, others) = self.scan(user, &cursor).await?;
             others.retain(|entry| Some(entry.key) != except);
             for batch in others.chunks(BATCH) {
                 let mut ending = BTreeSet::new();
-                if keep_newest == 0 {
+                if newest.most == 0 {
                     ending.extend(batch.iter().map(|entry| entry.key));
                 } else {
-                    for Seen { entry, found } in
-                        self.look(&user, batch.iter().copied(), now).await?
+                    for Seen { entry, found } in self.look(user, batch.iter().copied(), now).await?
                     {
                         match found {
                             Found::Living(record) => {
@@ -191,10 +215,10 @@ impl RedisStore {
                         }
                     }
                 }
-                ended += self.end(&user, ending, batch, now).await?;
+                ended += self.end(user, ending, batch, now).await?;
             }
             if cursor == b"0" {
-                return Ok(ended);
+                return Ok((ended, answers == 1));
             }
         }
     }
@@ -207,8 +231,8 @@ impl RedisStore {
         now: Timestamp,
     ) -> Result<Vec<SessionSummary>, StoreError> {
         let mut page = Vec::new();
+        let mut most = limit.saturating_add(SPARE_CANDIDATES).min(MOST_CANDIDATES);
         while page.len() < limit {
-            let most = (limit - page.len()).saturating_add(SPARE_CANDIDATES).min(MOST_CANDIDATES);
             let (candidates, are_all) = self.lowest_keys(&user, after, most).await?;
             for batch in candidates.chunks(BATCH) {
                 for Seen { entry, found } in self.look(&user, batch.iter().copied(), now).await? {
@@ -224,6 +248,8 @@ impl RedisStore {
                 break;
             }
             after = candidates.last().map(|entry| entry.key);
+            // Many hints lead to sessions that have ended: fewer looks at the whole index.
+            most = MOST_CANDIDATES;
         }
         page.truncate(limit);
         Ok(page)

@@ -8,6 +8,7 @@ mod check;
 mod columns;
 mod dialect;
 mod error;
+mod lent;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]

@@ -81,7 +81,7 @@ impl Dialect for MySql {
     fn meaning(error: &dyn DatabaseError) -> Meaning {
         let error = error.try_downcast_ref::<MySqlDatabaseError>();
         match error.map_or(0, MySqlDatabaseError::number) {
-            1205 | 1213 => Meaning::Again,          // lock wait timeout, deadlock
+            1020 | 1205 | 1213 => Meaning::Again, // record has changed, lock wait timeout, deadlock
             1317 | 1969 | 3024 => Meaning::Timeout, // interrupted, max_statement_time
             // disk full, too many connections, out of memory, user limits, shutdown, table full,
             // read-only server and transaction, not primary, Galera not ready

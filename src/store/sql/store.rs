@@ -10,6 +10,7 @@ use super::{
     columns::{self, Columns, Delta, NewRow, key_value, now_value},
     dialect::Dialect,
     error::Retries,
+    lent::Lent,
     statement::{Statement, Value, Values},
     statements::Statements,
     table::{Name, Table},
@@ -337,7 +338,14 @@ where
         let mut retries = Retries::default();
         loop {
             let arguments = arguments::<D>(statement, values)?;
-            match sqlx::query_with(statement.sql(), arguments).execute(&self.pool).await {
+            let run = async {
+                let mut lent = Lent::from(&self.pool).await?;
+                let query = sqlx::query_with(statement.sql(), arguments);
+                let result = query.execute(lent.connection()?).await;
+                lent.give_back();
+                result
+            };
+            match run.await {
                 Ok(result) => return Ok(usize::try_from(D::rows_affected(&result)).unwrap_or(0)),
                 Err(error) => retries.after::<D>(error).await?,
             }
@@ -352,7 +360,14 @@ where
         let mut retries = Retries::default();
         loop {
             let arguments = arguments::<D>(statement, values)?;
-            match sqlx::query_with(statement.sql(), arguments).fetch_all(&self.pool).await {
+            let run = async {
+                let mut lent = Lent::from(&self.pool).await?;
+                let query = sqlx::query_with(statement.sql(), arguments);
+                let rows = query.fetch_all(lent.connection()?).await;
+                lent.give_back();
+                rows
+            };
+            match run.await {
                 Ok(rows) => return Ok(rows),
                 Err(error) => retries.after::<D>(error).await?,
             }

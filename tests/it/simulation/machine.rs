@@ -18,7 +18,7 @@ const EPOCH: u64 = 1_700_000_000_000;
 
 /// The clocks of a machine, which tell its own time, and the true one to those who judge.
 pub struct Clocks {
-    plan: Arc<Plan>,
+    pub plan: Arc<Plan>,
     machine: usize,
     /// When both were last put in relation to each other.
     anchor: Mutex<(Moment, Instant)>,

@@ -82,6 +82,8 @@ pub struct Plan {
     /// Nothing goes wrong from here on.
     pub calm: Moment,
     pub end: Moment,
+    /// Whether all sessions of a user are ended at once, now and then.
+    pub purges: bool,
     /// Of how many milliseconds one more a message may take, as a rule.
     pub jitter: u64,
     /// How many messages of a thousand are lost and sent again, which takes long.
@@ -102,6 +104,7 @@ impl Plan {
             seed,
             calm: ms(12_000),
             end: ms(22_000),
+            purges: random.below(4) > 0,
             jitter: JITTER,
             slow: 0,
             partitions: Vec::new(),

@@ -118,7 +118,7 @@ impl Visitor {
             12..16 => self.rotate(held).await,
             16..18 => self.log_out(held).await,
             18..21 => self.revoke(held).await,
-            21 => self.revoke_user().await,
+            21 if self.clocks.plan.purges => self.revoke_user(held).await,
             22..60 => self.read_any().await,
             _ => self.read(held).await,
         }
@@ -208,8 +208,8 @@ impl Visitor {
         }
     }
 
-    async fn revoke_user(&mut self) {
-        let user = self.random.below(USERS);
+    async fn revoke_user(&self, held: Held) {
+        let user = self.history().lives[held.session].user;
         self.may_end(|_, life| life.user == user);
         let theirs = self.known(|life| life.user == user);
         let purge = {
@@ -225,7 +225,11 @@ impl Visitor {
     }
 
     async fn log_in(&mut self) {
-        let user = self.random.below(USERS);
+        let mut user = self.random.below(USERS);
+        // Whose sessions may end at any time is of no use any more.
+        while self.history().purges.iter().any(|purge| purge.user == user && purge.end.is_none()) {
+            user += USERS;
+        }
         let begin = self.clocks.truth();
         let request = Request::post("/login").body(name(user)).expect("a request");
         let response = self.send(request).await;

@@ -13,9 +13,10 @@
 //! and has been pushed. It is different while a script runs for so long that the
 //! server looks after its clients in the middle of it, but the questions are refused then.
 //!
-//! A node of a Cluster that becomes a master tells the others so at once, yet may be written to
-//! before they have heard. They get a beat's time: a stamp is told with the proof that comes after
-//! its own.
+//! A stamp is told with the proof that comes after its own, a beat later. A node of a Cluster that
+//! becomes a master tells the others so at once, yet may be written to before they have heard; and
+//! newer servers whose I/O threads read commands may push a key one turn after they have answered
+//! its writer.
 //!
 //! In this process, the client hands on the pushes and the replies of a connection in the order in
 //! which they came.
@@ -24,7 +25,7 @@ mod answer;
 mod route;
 mod servers;
 
-use std::{convert::Infallible, future::Future, pin::pin, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, sync::atomic::Ordering, time::Duration};
 
 use futures_util::future::{Either, select};
 use redis::{ErrorKind, PushInfo, PushKind, RedisError, Value};
@@ -42,6 +43,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
+    report,
     store::{Feed, FeedEvent, FeedSender, Heartbeat},
     token::SessionKey,
 };
@@ -59,16 +61,27 @@ impl RedisStore {
     pub(super) fn listen(&self, mut heartbeat: Heartbeat) -> Feed {
         let store = self.clone();
         Feed::new(async move |events| {
+            store.has_feed.store(true, Ordering::Relaxed);
             let mut pause = FIRST_PAUSE;
             loop {
-                if let Ok(mut listener) = Listener::connect(&store).await {
-                    events.send(FeedEvent::Gap).await;
-                    let Err(_) = listener.listen(&mut heartbeat, &events, &mut pause).await;
-                }
+                let Err(error) = store.tell_once(&mut heartbeat, &events, &mut pause).await;
+                report::feed_lost(&store_error(error));
                 sleep(pause).await;
                 pause = (2 * pause).min(LONGEST_PAUSE);
             }
         })
+    }
+
+    /// Tells what changes until something is wrong.
+    async fn tell_once(
+        &self,
+        heartbeat: &mut Heartbeat,
+        events: &FeedSender,
+        pause: &mut Duration,
+    ) -> Result<Infallible, RedisError> {
+        let mut listener = Listener::connect(self).await?;
+        events.send(FeedEvent::Gap).await;
+        listener.listen(heartbeat, events, pause).await
     }
 
     /// Whether the servers let the store listen.
@@ -111,8 +124,7 @@ impl Listener {
             echo.unwrap_or_else(|_| Err(timed_out()))?;
             self.changes.tell_waiting(events).await?;
             *pause = FIRST_PAUSE;
-            let proved = if self.servers.are_cluster() { last.replace(stamp) } else { Some(stamp) };
-            if let Some(stamp) = proved {
+            if let Some(stamp) = last.replace(stamp) {
                 events.send(FeedEvent::Fresh(stamp)).await;
             }
         }

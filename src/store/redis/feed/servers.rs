@@ -77,10 +77,6 @@ impl Servers {
         Ok((servers, pushes))
     }
 
-    pub(super) fn are_cluster(&self) -> bool {
-        self.question == Question::OfCluster
-    }
-
     /// Asks each of them whether they are masters, and all of them. When the answers are here, so
     /// is whatever was pushed before.
     pub(super) async fn prove(&self) -> Result<(), RedisError> {

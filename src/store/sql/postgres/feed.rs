@@ -2,8 +2,9 @@
 //!
 //! PostgreSQL delivers notifications in the order in which the transactions were committed, on all
 //! channels, and what a listener is told of can be seen by whoever reads after that. So a ping is a
-//! notification as well: its echo comes behind all that was committed before. It has a channel that
-//! nobody else listens to, or each node would be told of the pings of all.
+//! notification as well: its echo comes behind all that was committed before. It is sent through the
+//! pool, as the writes are: a connection to a server that the pool has left tells of nothing. It
+//! has a channel that nobody else listens to, or each node would be told of the pings of all.
 
 use std::{
     convert::Infallible,
@@ -24,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    super::{check::advice, error::store_error},
+    super::{check::advice, error::store_error, lent::Lent},
     triggers,
 };
 use crate::{
@@ -82,7 +83,7 @@ impl Source {
         loop {
             let stamp = connection.until_beat(heartbeat, events).await?;
             let deadline = Instant::now() + patience;
-            let echo = by(deadline, connection.ping()).await?;
+            let echo = by(deadline, connection.ping(&self.pool)).await?;
             while let Some(message) = by(deadline, connection.next_before(&echo)).await? {
                 tell(events, &message).await;
             }
@@ -112,7 +113,7 @@ impl Source {
         connection.listen(&format!("{}{}", triggers::CHANNEL, connection.table.0)).await?;
         // What is told meanwhile is in front of the gap.
         while connection.next_before("pool").await?.is_some() {}
-        connection.ping().await?;
+        connection.ping(&self.pool).await?;
         Ok(connection)
     }
 }
@@ -163,19 +164,21 @@ impl Connection {
         self.listener()?.listen(channel).await.map_err(store_error::<Postgres>)
     }
 
-    /// Sends a ping, and sees that the table still announces its changes. Answers what the echo
-    /// will say.
-    async fn ping(&mut self) -> Result<String, StoreError> {
+    /// Sends a ping by the way of the writes, so that its echo shows that they still reach the
+    /// server that this connection is to, and sees that the table still announces its changes.
+    /// Answers what the echo will say.
+    async fn ping(&mut self, pool: &PgPool) -> Result<String, StoreError> {
         self.pings += 1;
         let (echo, table, echoes) = (self.pings.to_string(), self.table, self.echoes.clone());
         let sql = format!("SELECT ({} = $1), CAST(pg_notify($2, $3) AS text)", triggers::COUNT);
-        let (count, _): (i64, String) = sqlx::query_as(AssertSqlSafe(sql))
-            .bind(table)
-            .bind(echoes)
-            .bind(&echo)
-            .fetch_one(self.listener()?)
-            .await
-            .map_err(store_error::<Postgres>)?;
+        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(table).bind(echoes).bind(&echo);
+        let answer = async {
+            let mut lent = Lent::from(pool).await?;
+            let answer = query.fetch_one(lent.connection()?).await;
+            lent.give_back();
+            answer
+        };
+        let (count, _): (i64, String) = answer.await.map_err(store_error::<Postgres>)?;
         if count != triggers::TRIGGERS {
             return Err(lost(
                 "the table does not announce its changes: call `migrate` of a store with a feed",
