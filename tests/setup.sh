@@ -32,6 +32,8 @@ install_servers() {
     command -v postgres >/dev/null || missing+=(postgresql)
     command -v pgbouncer >/dev/null || missing+=(pgbouncer)
     command -v mariadbd >/dev/null || missing+=(mariadb-server-core)
+    # What `mariadb-install-db` runs is in another package.
+    command -v my_print_defaults >/dev/null || missing+=(mariadb-client-core)
     [ "${#missing[@]}" -gt 0 ] || return 0
     [ "$(id -u)" -eq 0 ] || ! command -v sudo >/dev/null || as_root=(sudo)
     if ! [ -e "$policy" ] && command -v apt-get >/dev/null; then

@@ -2,6 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
+use futures_util::FutureExt;
 use redis::{
     Client,
     cluster::{ClusterClient, ClusterClientBuilder},
@@ -173,6 +174,8 @@ async fn a_feed_needs_one_right_more_and_says_so() {
     let store = restricted(&server, "~wristband:*", RULES).await;
     store.check(now()).await.unwrap();
     let mut feed = store.feed(Heartbeat::new(Duration::from_millis(20))).unwrap();
+    store.check(now()).await.expect("nobody listens yet");
+    assert!(feed.next().now_or_never().is_none());
     let (_, said) = refused(&store).await;
     assert!(said.contains("client|tracking"), "{said}");
     server.ask("ACL SETUSER app +client|tracking");
@@ -186,6 +189,7 @@ async fn a_feed_needs_one_right_more_and_says_so() {
     let urls = nodes.iter().map(|node| format!("redis://app:opensesame@{}", node.address()));
     let store = RedisStore::cluster(ClusterClient::new(urls).unwrap());
     let mut feed = store.feed(Heartbeat::new(Duration::from_millis(20))).unwrap();
+    assert!(feed.next().now_or_never().is_none());
     store.check(now()).await.unwrap();
     while !matches!(feed.next().await, FeedEvent::Fresh(_)) {}
 }
