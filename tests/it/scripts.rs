@@ -107,7 +107,8 @@ fn databases_are_installed_where_they_are_missing_and_become_no_services() {
     let output = run("setup.sh", &["servers"], path.to_str().unwrap());
     assert!(output.status.success());
     let install = "apt-get update\n\
-        apt-get install -y --no-install-recommends postgresql pgbouncer mariadb-server-core\n";
+        apt-get install -y --no-install-recommends postgresql pgbouncer mariadb-server-core \
+        mariadb-client-core\n";
     let policy = "/usr/sbin/policy-rc.d";
     let expected = if Path::new(policy).exists() {
         install.to_owned()

@@ -2,9 +2,9 @@
 //!
 //! PostgreSQL delivers notifications in the order in which the transactions were committed, on all
 //! channels, and what a listener is told of can be seen by whoever reads after that. So a ping is a
-//! notification as well: its echo comes behind all that was committed before. It is sent through the
-//! pool, as the writes are: a connection to a server that the pool has left tells of nothing. It
-//! has a channel that nobody else listens to, or each node would be told of the pings of all.
+//! notification as well: its echo comes behind all that was committed before. It is sent through
+//! the pool, as the writes are: a connection to a server that the pool has left tells of nothing.
+//! It has a channel that nobody else listens to, or each node would be told of the pings of all.
 
 use std::{
     convert::Infallible,
