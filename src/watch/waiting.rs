@@ -159,7 +159,9 @@ impl Waiting {
         let deadline = record.expires_at();
         for (ticket, waiter) in self.tickets.range_mut(all_of(key)) {
             if waiter.logins > record.logins() {
-                // The record was read before the login that this one has seen.
+                // The record was read before the login that this one has seen. If that was since
+                // its time may be over, it still is to be looked at for that.
+                self.deadlines.insert((waiter.deadline, *ticket));
                 continue;
             }
             self.deadlines.remove(&(waiter.deadline, *ticket));
@@ -226,5 +228,20 @@ mod tests {
         waiting.is_alive(key, &record).wake();
         assert!(waiting.poll(new, Waker::noop()).is_pending());
         assert_eq!(waiting.poll(old, Waker::noop()), Poll::Ready(EndReason::Ended));
+    }
+
+    #[test]
+    fn a_record_that_was_read_before_a_login_leaves_the_deadline_to_be_looked_at() {
+        let (key, now) = (SessionKey::from_bytes([1; 16]), Timestamp::from_unix_millis(0));
+        let before = Record::new(Proof::from_bytes([0; 32]), Lifetime::AAL2, now);
+        let mut record = before.clone();
+        record.apply(&Change::new(1).with_user("alice".parse().expect("a user")), now);
+
+        let mut waiting = Waiting::default();
+        let _ticket = waiting.enter(key, &record);
+        waiting.look_at_due(record.expires_at());
+        assert_eq!(waiting.first_deadline(), None);
+        waiting.is_alive(key, &before).wake();
+        assert_eq!(waiting.first_deadline(), Some(record.expires_at()));
     }
 }
