@@ -8,27 +8,25 @@ use tokio::{runtime::Handle, time::timeout};
 /// How long the server has to finish a statement that nobody waits for any more.
 const DRAINING: Duration = Duration::from_secs(5);
 
-/// A connection that the pool has lent for a statement.
+/// Runs a statement on a connection of the pool.
 ///
-/// Dropped before it is [given back](Self::give_back), the statement is left half-way. The pool by
-/// itself would wait for the server's answer for as long as TCP does: a server that has fallen
-/// silent would keep all its connections, also from one that has taken over.
-pub(super) struct Lent<D: Database>(Option<PoolConnection<D>>);
-
-impl<D: Database> Lent<D> {
-    pub(super) async fn from(pool: &Pool<D>) -> Result<Self, Error> {
-        pool.acquire().await.map(|connection| Self(Some(connection)))
-    }
-
-    pub(super) fn connection(&mut self) -> Result<&mut D::Connection, Error> {
-        self.0.as_deref_mut().ok_or(Error::PoolClosed)
-    }
-
-    /// The statement is done.
-    pub(super) fn give_back(mut self) {
-        self.0 = None;
-    }
+/// Dropped, it is left half-way. The pool by itself would wait for the server's answer for as long
+/// as TCP does: a server that has fallen silent would keep all its connections, also from one that
+/// has taken over.
+pub(super) async fn on_connection<D: Database, T>(
+    pool: &Pool<D>,
+    statement: impl AsyncFnOnce(&mut D::Connection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut lent = Lent(Some(pool.acquire().await?));
+    let connection = lent.0.as_deref_mut().ok_or(Error::PoolClosed)?;
+    let result = statement(connection).await;
+    // It is done, so the pool may have it back.
+    lent.0 = None;
+    result
 }
+
+/// A connection that the pool has lent; `None` when the statement is done.
+struct Lent<D: Database>(Option<PoolConnection<D>>);
 
 impl<D: Database> Drop for Lent<D> {
     fn drop(&mut self) {

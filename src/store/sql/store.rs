@@ -10,7 +10,7 @@ use super::{
     columns::{self, Columns, Delta, NewRow, key_value, now_value},
     dialect::Dialect,
     error::Retries,
-    lent::Lent,
+    lent::on_connection,
     statement::{Statement, Value, Values},
     statements::Statements,
     table::{Name, Table},
@@ -338,14 +338,9 @@ where
         let mut retries = Retries::default();
         loop {
             let arguments = arguments::<D>(statement, values)?;
-            let run = async {
-                let mut lent = Lent::from(&self.pool).await?;
-                let query = sqlx::query_with(statement.sql(), arguments);
-                let result = query.execute(lent.connection()?).await;
-                lent.give_back();
-                result
-            };
-            match run.await {
+            let query = sqlx::query_with(statement.sql(), arguments);
+            let run = async |connection: &mut D::Connection| query.execute(connection).await;
+            match on_connection(&self.pool, run).await {
                 Ok(result) => return Ok(usize::try_from(D::rows_affected(&result)).unwrap_or(0)),
                 Err(error) => retries.after::<D>(error).await?,
             }
@@ -360,14 +355,9 @@ where
         let mut retries = Retries::default();
         loop {
             let arguments = arguments::<D>(statement, values)?;
-            let run = async {
-                let mut lent = Lent::from(&self.pool).await?;
-                let query = sqlx::query_with(statement.sql(), arguments);
-                let rows = query.fetch_all(lent.connection()?).await;
-                lent.give_back();
-                rows
-            };
-            match run.await {
+            let query = sqlx::query_with(statement.sql(), arguments);
+            let run = async |connection: &mut D::Connection| query.fetch_all(connection).await;
+            match on_connection(&self.pool, run).await {
                 Ok(rows) => return Ok(rows),
                 Err(error) => retries.after::<D>(error).await?,
             }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres,
+    AssertSqlSafe, PgConnection, PgPool, Postgres,
     postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions, types::Oid},
 };
 use tokio::{
@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    super::{check::advice, error::store_error, lent::Lent},
+    super::{check::advice, error::store_error, lent::on_connection},
     triggers,
 };
 use crate::{
@@ -172,13 +172,9 @@ impl Connection {
         let (echo, table, echoes) = (self.pings.to_string(), self.table, self.echoes.clone());
         let sql = format!("SELECT ({} = $1), CAST(pg_notify($2, $3) AS text)", triggers::COUNT);
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(table).bind(echoes).bind(&echo);
-        let answer = async {
-            let mut lent = Lent::from(pool).await?;
-            let answer = query.fetch_one(lent.connection()?).await;
-            lent.give_back();
-            answer
-        };
-        let (count, _): (i64, String) = answer.await.map_err(store_error::<Postgres>)?;
+        let ask = async |connection: &mut PgConnection| query.fetch_one(connection).await;
+        let (count, _): (i64, String) =
+            on_connection(pool, ask).await.map_err(store_error::<Postgres>)?;
         if count != triggers::TRIGGERS {
             return Err(lost(
                 "the table does not announce its changes: call `migrate` of a store with a feed",
