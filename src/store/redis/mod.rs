@@ -86,13 +86,13 @@ const LONGEST_PREFIX: usize = 64;
 ///
 /// With each beat the masters are asked whether they still are: with `INFO`, on the feed's
 /// connection and on that of the requests, which must lead to the same server; or in a Cluster with
-/// `CLUSTER NODES`, to which all of them must name the same masters. There a stamp is told a beat
-/// later, since a node that takes over has to tell the others first. A feed can't know more than
+/// `CLUSTER NODES`, to which all of them must name the same masters. A stamp is told a beat later,
+/// since a node that takes over has to tell the others first. A feed can't know more than
 /// the masters do: one that was replaced, has not heard of it, and still gets this node's requests
 /// counts as one. It answers reads as well, so this is so without a cache, too.
 ///
 /// * A user of an access list needs `+client|tracking` as well; in a Cluster `+@connection` has it.
-///   `check` looks at that once a feed has been asked for.
+///   `check` looks at that once somebody has listened to a feed.
 /// * A key under `prefix` `s:` that is not one of a session is told as a gap: leave them alone.
 /// * The server does not tell of `SWAPDB`.
 ///
@@ -108,7 +108,7 @@ const LONGEST_PREFIX: usize = 64;
 pub struct RedisStore {
     link: Arc<Link>,
     prefix: Arc<str>,
-    /// Whether anybody has asked for a feed: what it needs is checked then.
+    /// Whether anybody has listened to a feed: what it needs is checked then.
     has_feed: Arc<AtomicBool>,
 }
 
