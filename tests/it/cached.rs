@@ -38,6 +38,13 @@ pub struct Near {
     script: mpsc::UnboundedSender<Line>,
 }
 
+/// Until every task waits for something.
+pub async fn all_wait() {
+    for _ in 0..100 {
+        yield_now().await;
+    }
+}
+
 impl Near {
     /// One whose feed has not told anything.
     pub fn silent() -> Self {
@@ -70,9 +77,7 @@ impl Near {
         // The first operation starts the task.
         assert!(self.load(255, 0).await.is_none());
         self.script.send(Line::Beat).unwrap();
-        for _ in 0..100 {
-            yield_now().await;
-        }
+        all_wait().await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         let after = self.cached.statistics().freshness;
         assert!(after.is_some() && (before.is_none() || after <= before), "{after:?}");
@@ -81,9 +86,7 @@ impl Near {
     /// The feed tells this, and the cache has heard it.
     pub async fn tell(&self, event: FeedEvent) {
         self.script.send(Line::Tell(event)).unwrap();
-        for _ in 0..100 {
-            yield_now().await;
-        }
+        all_wait().await;
     }
 
     pub async fn create(&self, number: u8) {

@@ -181,6 +181,17 @@ async fn check_tells_that_the_feed_does_not_come_up_or_the_clocks_differ() {
     assert!(source.contains("clock"), "{source}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn check_tells_that_the_feed_has_fallen_silent() {
+    let near = Near::fresh().await;
+    near.cached.check(near.clock.now()).await.unwrap();
+    advance(3 * SECOND).await;
+    let error = near.cached.check(near.clock.now()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    near.freshen().await;
+    near.cached.check(near.clock.now()).await.unwrap();
+}
+
 /// Counts the feeds that are open.
 fn counted_feeds() -> (FaultyStore<MemoryStore>, Arc<AtomicUsize>) {
     struct Open(Arc<AtomicUsize>);

@@ -1,28 +1,18 @@
 //! What a near cache asks the store, and when the answer may be kept.
 
-use tokio::{
-    spawn,
-    task::{JoinHandle, yield_now},
-    time::advance,
-};
+use tokio::{spawn, task::JoinHandle, time::advance};
 use tower_wristband::{
     Clock, StoreError, StoreErrorKind, UserId,
     store::{Change, FeedEvent, Record, SessionStore},
     testing::{Fault, Gate, Operation},
 };
 
-use crate::cached::{Near, SECOND, key, proof};
+use crate::cached::{Near, SECOND, all_wait, key, proof};
 
 type Loading = JoinHandle<Result<Option<Record>, StoreError>>;
 
 fn load(near: &Near, number: u8, token: u8) -> Loading {
     spawn(near.cached.load(key(number), proof(token), near.clock.now()))
-}
-
-async fn all_wait() {
-    for _ in 0..100 {
-        yield_now().await;
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,6 +89,22 @@ async fn an_answer_from_before_an_invalidation_never_enters() {
     gate.release();
     assert_ne!(slow.await.unwrap().unwrap().unwrap().version(), 7);
     assert_eq!(near.load(1, 0).await.unwrap().version(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_question_that_is_perhaps_never_answered() {
+    let near = Near::fresh().await;
+    near.create(1).await;
+    near.faults.next(Operation::Load, Fault::Hang);
+    let hung = load(&near, 1, 0);
+    all_wait().await;
+    advance(SECOND / 2).await;
+    let joined = load(&near, 1, 0);
+    all_wait().await;
+    assert!(!joined.is_finished());
+    advance(SECOND / 1000).await;
+    assert!(near.asks(1).await);
+    assert!(!joined.is_finished() && !hung.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
