@@ -65,8 +65,8 @@ impl Stamp {
 /// How often a [`Feed`] is to prove that it is fresh, and by which clock.
 ///
 /// The consumer makes one. The store waits for each beat, then sends a ping whose echo comes by the
-/// way of the changes, and tells [`FeedEvent::Fresh`] with the stamp of that beat when it is back. A
-/// clone beats on its own.
+/// way of the changes, and tells [`FeedEvent::Fresh`] with the stamp of that beat when it is back.
+/// A clone beats on its own.
 #[derive(Clone)]
 pub struct Heartbeat {
     period: Duration,
