@@ -84,13 +84,9 @@ impl RedisStore {
             random.map_err(|error| StoreError::with_source(StoreErrorKind::Other, error))?;
         let key = format!("{}probe:{random:016x}", self.prefix);
         PROBE.run(&self.link, key.as_bytes(), &[]).await.map_err(store_error)?;
-        for name in ["HGET", "ZSCAN", "ZREM"] {
+        for (name, arguments) in [("GET", &[][..]), ("ZSCAN", &["0"]), ("ZREM", &["x"])] {
             let mut command = redis::cmd(name);
-            command.arg(&key);
-            match name {
-                "ZSCAN" => _ = command.arg(0),
-                _ => _ = command.arg("x"),
-            }
+            command.arg(&key).arg(arguments);
             self.link.send(&command).await.map_err(store_error)?;
         }
         Ok(())

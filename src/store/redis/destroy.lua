@@ -1,24 +1,23 @@
 -- ARGV[3] the owner or nothing. Answers 1 if it has removed a living record, 2 if another, 0 if none; and for
 -- the index the authentication time, 6 bytes, and the user. What nobody can read, whoever asks may end.
 local NONE = {0, '', ''}
-if found.err then
+if not found then return NONE end
+if ended then return done() and {found:byte(-1), found:sub(2, 7), user} or NONE end
+if not format then
   redis.call('DEL', key)
   return {2, '', ''}
 end
-if ended then return done() and {ended:byte(), ended:sub(2, 7), ended:sub(8)} or NONE end
-if not record then return NONE end
-local is_whole, format, _, user = pcall(struct.unpack, HEAD, record)
-if not is_whole or format == 0 then
-  user = ''
+if not has_head or format == 0 then
+  authenticated, user = NEVER, ''
 elseif ARGV[3] ~= '' and ARGV[3] ~= user then
   return NONE
 end
 local r = read()
-local code, authenticated = r and now < expires_at(r) and 1 or 2, record:sub(2, 7)
--- What is left for a while makes a repeated `create` or `destroy` known again. The record goes first: a full
--- server lets only him write who has made room. `w` stays meanwhile: without any field the key would be gone,
--- and while its slot moves it would be looked for where it moves to.
-redis.call('HDEL', key, 'r')
-redis.call('HSET', key, 'e', string.char(code) .. authenticated .. user, 'w', remember())
+local code = r and now < expires_at(r) and 1 or 2
+-- What is left for a while makes a repeated `create` or `destroy` known again. The time goes first: a full
+-- server lets only him write more who has begun to write. The key stays: while its slot moves, one that is not
+-- there would be looked for where it moves to.
+remember()
 redis.call('PEXPIRE', key, 1000 * REMEMBERED)
-return {code, authenticated, user}
+redis.call('SET', key, struct.pack(HEAD .. 'B', 0, authenticated, #user, user, #calls, calls, code), 'KEEPTTL')
+return {code, struct.pack('>I6', authenticated), user}

@@ -1,4 +1,4 @@
-//! How a session is kept in a hash; `prologue.lua` says what is in it.
+//! How a session is kept in one text; `prologue.lua` says what is in it.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::{
 /// The format that is written. Whatever adds, removes or reinterprets a part is a new one.
 const FORMAT: u8 = 1;
 
-/// The field of the hash that has the record.
-pub(super) const RECORD: &str = "r";
+/// What is left of a session that has ended.
+const ENDED: u8 = 0;
 
 /// Milliseconds that stand for no time. The 6 bytes before it are enough for 8,900 years.
 const NEVER: u64 = (1 << 48) - 1;
@@ -28,7 +28,7 @@ const NEVER: u64 = (1 << 48) - 1;
 /// Beside the seconds of a touch interval: the cookie ends with the browser.
 const ENDS_WITH_BROWSER: u32 = 1 << 31;
 
-/// The bytes of a record.
+/// The bytes of a record that no call has written yet.
 pub(super) fn of_record(record: &Record) -> Vec<u8> {
     let RecordParts {
         version,
@@ -46,6 +46,7 @@ pub(super) fn of_record(record: &Record) -> Vec<u8> {
     let mut bytes = vec![FORMAT];
     bytes.extend(authenticated_at.map_or(of_millis(NEVER), of_time));
     put_short(&mut bytes, user.unwrap_or_default());
+    bytes.extend(0_u16.to_be_bytes()); // the scripts note the calls
     bytes.extend(logins.to_be_bytes());
     bytes.extend(of_lifetime(lifetime));
     bytes.extend(of_time(created_at));
@@ -120,7 +121,7 @@ fn millis([a, b, c, d, e, f]: [u8; 6]) -> u64 {
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-/// The record in the answer to `HGET`, if there is one.
+/// The record in the answer to `GET`, if there is one.
 pub(super) fn record(answer: &Value) -> Result<Option<Record>, StoreError> {
     read(answer, |reader, fields| {
         while !reader.is_at_end() {
@@ -147,6 +148,7 @@ fn read<'a>(
     let mut reader = Reader(reply::bytes(answer).ok_or_else(unexpected)?);
     match reader.bytes() {
         Some([FORMAT]) => {}
+        Some([ENDED]) if reader.is_of_ended() => return Ok(None),
         Some([format]) if *format > FORMAT => {
             return Err(newer("the record is of a newer format than this node reads"));
         }
@@ -166,10 +168,24 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
+    /// What records and what is left of them begin with, behind the number of the format: the
+    /// authentication time and the user. The calls that follow are the scripts' business.
+    fn head(&mut self) -> Option<(Option<Timestamp>, &'a str)> {
+        let head = (self.time()?, self.short()?);
+        let length = u16::from_be_bytes(*self.bytes()?);
+        self.0 = self.0.get(length.into()..)?;
+        Some(head)
+    }
+
+    /// Whether there is, behind the number of the format, what is left of a session that has ended.
+    fn is_of_ended(&mut self) -> bool {
+        self.head().is_some() && self.0.len() == 1
+    }
+
     /// All behind the number of the format and in front of the fields.
     fn parts(&mut self) -> Option<RecordParts<'a>> {
-        let authenticated_at = self.time()?;
-        let user = Some(self.short()?).filter(|user| !user.is_empty());
+        let (authenticated_at, user) = self.head()?;
+        let user = Some(user).filter(|user| !user.is_empty());
         let logins = self.number()?;
         let [idle, absolute, touch] = [self.number()?, self.number()?, self.number()?];
         let (created_at, last_seen_at, rotated_at) = (self.time()??, self.time()??, self.time()?);

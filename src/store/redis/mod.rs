@@ -53,16 +53,13 @@ const LONGEST_PREFIX: usize = 64;
 ///
 /// # What is kept
 ///
-/// A hash for each session, under `prefix` `s:` and its key, and a sorted set for each user with
-/// sessions, under `prefix` `u:` and the user's id. The whole record is one field of the hash: one
-/// `HGET` reads it, which costs the client little more than any command does, and each write writes
-/// all of it, also a touch. In a Cluster the hash and the set are in different slots: what is in
-/// the set are hints, written before the session and checked against it. The server removes what
-/// has expired ten minutes later than the node's clock says; that is garbage collection and nothing
+/// A string for each session, under `prefix` `s:` and its key, and a sorted set for each user with
+/// sessions, under `prefix` `u:` and the user's id. The string is the whole record, behind a note of
+/// the writes of the last two minutes, 12 bytes each: one `GET` reads it, and each write writes all
+/// of it, also a touch. In a Cluster the string and the set are in different slots: what is in the
+/// set are hints, written before the session and checked against it. The server removes what has
+/// expired ten minutes later than the node's clock says; that is garbage collection and nothing
 /// else.
-///
-/// The server packs a small hash if none of its values is longer than `hash-max-listpack-value`,
-/// 64 bytes by default. A record is longer; with 256, sessions without much data take less memory.
 ///
 /// # What the server has to be set to
 ///
@@ -74,8 +71,8 @@ const LONGEST_PREFIX: usize = 64;
 ///   `min-replicas-to-write` a master that has lost its replicas refuses writes
 ///   ([`Unavailable`](crate::StoreErrorKind::Unavailable)) after `min-replicas-max-lag`, which
 ///   bounds what a failover can lose.
-/// * A user of an access list needs `+@hash +@sortedset +@scripting +del +pexpire +pttl +time
-///   +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the prefix.
+/// * A user of an access list needs `+get +set +@sortedset +@scripting +del +pexpire +pttl
+///   +time +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the prefix.
 ///
 /// # The feed
 ///

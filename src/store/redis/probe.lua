@@ -2,7 +2,7 @@
 -- disk and the replicas have to let it. What fails is named.
 local key = KEYS[1]
 for _, command in ipairs({
-  {'HSET', key, 'r', '1', 'w', '2'}, {'HMGET', key, 'r', 'w'}, {'HDEL', key, 'r'}, {'PEXPIRE', key, 60000},
+  {'GET', key}, {'SET', key, '1', 'PX', 60000}, {'SET', key, '2', 'KEEPTTL'}, {'PEXPIRE', key, 60000},
   {'PEXPIRE', key, 60000, 'GT'}, {'DEL', key}, {'ZADD', key, 'GT', 1, 'a'}, {'PTTL', key},
   {'ZSCORE', key, 'a'}, {'ZCOUNT', key, '-inf', '(1'}, {'ZRANGE', key, 0, -1},
   {'ZRANGEBYSCORE', key, '-inf', '(1', 'LIMIT', 0, 1}, {'ZREM', key, 'a'}, {'DEL', key}, {'TIME'},

@@ -1,27 +1,30 @@
 -- What the scripts of one session share; each is prefixed with it. KEYS[1] is the session, ARGV[1] the id of
 -- this call, 8 random bytes, and ARGV[2] the node's time, 6 bytes of milliseconds.
 --
--- The hash of a session: `r` the record, `w` the calls that wrote it lately. Of an ended session `e` is left
--- instead of `r`, with what a repeated call has to know. What numbers take more than a byte are big-endian.
+-- A session is one text. It begins, in every later format too, with the format, the authentication time, the
+-- user, and the calls that wrote it lately. Then logins, lifetime (seconds: idle, absolute, touch), the times
+-- created, seen and rotated, proof, version, label behind a letter. The fields of the data follow, each a name
+-- and a JSON text. What is left of an ended session has format 0, and behind the calls what `destroy` answered.
+-- What numbers take more than a byte are big-endian. Times fit into Lua's doubles.
 local key, id, now = KEYS[1], ARGV[1], struct.unpack('>I6', ARGV[2])
 
 local GONE, CORRUPT, NEWER, OTHER_LIFETIME = 0, -1, -2, 3
 local SLACK = 600000 -- milliseconds that the server waits before it collects what has expired
 local REMEMBERED, MOST = 120, 256 -- for so many seconds at most so many calls are known again
 
--- Format, authentication time, user: with these the record begins in every later format, too. Then logins,
--- lifetime (seconds: idle, absolute, touch), the times created, seen and rotated, proof, version, label behind
--- a letter. The fields of the data follow, each a name and a JSON text. Times fit into Lua's doubles.
-local HEAD, WHOLE, FIELD = '>BI6Bc0', '>BI6Bc0I4c12I6I6I6c32c8I2c0', '>Bc0I4c0'
+local HEAD, FIELD = '>BI6Bc0I2c0', '>Bc0I4c0'
+local WHOLE = HEAD .. 'I4c12I6I6I6c32c8I2c0'
 local NEVER = 281474976710655 -- instead of a time
 
 -- A key of another type is a damaged session.
-local found = redis.pcall('HMGET', key, 'r', 'w', 'e')
-if found.err and found.err:sub(1, 9) ~= 'WRONGTYPE' then return found end
-local record, calls, ended = unpack(found)
+local found = redis.pcall('GET', key)
+if type(found) == 'table' and found.err:sub(1, 9) ~= 'WRONGTYPE' then return found end
+local format = type(found) == 'string' and found:byte()
+local has_head, _, authenticated, user, calls, behind = pcall(struct.unpack, HEAD, found)
+local ended = has_head and format == 0 and behind == #found
 
 -- 8 bytes of id and 4 of the server's time in seconds for each call.
-if not calls or #calls % 12 ~= 0 then calls = '' end
+if not has_head or #calls % 12 ~= 0 then calls = '' end
 
 -- Whether this very call has been done: a client may send it again by itself, also when others wrote since.
 local function done()
@@ -37,21 +40,24 @@ local function remember()
   while first < #calls and struct.unpack('>I4', calls, first + 8) < clock - REMEMBERED do
     first = first + 12
   end
-  return calls:sub(first) .. id .. struct.pack('>I4', clock)
+  calls = calls:sub(first) .. id .. struct.pack('>I4', clock)
 end
 
--- The record, or nothing and why.
-local function read()
-  if found.err then return nil, found end
-  if not record then return nil, GONE end
-  local format = record:byte() or 0
-  if format ~= 1 then return nil, format > 1 and NEWER or CORRUPT end
-  local r, is_whole, rest = {}
-  is_whole, format, r.authenticated, r.user, r.logins, r.lifetime, r.created, r.seen, r.rotated, r.proof,
+-- The parts of a record; nothing if it is damaged.
+local function parts(record)
+  local r, is_whole, _, rest = {}
+  is_whole, _, r.authenticated, r.user, _, r.logins, r.lifetime, r.created, r.seen, r.rotated, r.proof,
     r.version, r.label, rest = pcall(struct.unpack, WHOLE, record)
-  if not is_whole or (r.user == '') ~= (r.authenticated == NEVER) then return nil, CORRUPT end
+  if not is_whole or (r.user == '') ~= (r.authenticated == NEVER) then return nil end
   r.fields = record:sub(rest)
   return r
+end
+
+-- The record that is stored, or nothing and why.
+local function read()
+  if not found or ended then return nil, GONE end
+  if format ~= 1 then return nil, format and format > 1 and NEWER or CORRUPT end
+  return parts(found), CORRUPT
 end
 
 local function absolute_deadline(r)
@@ -68,16 +74,17 @@ local function see(r)
   r.seen = math.max(r.seen, math.min(now, absolute_deadline(r)))
 end
 
--- The server collects by a time that only grows: no node's clock ends a session early.
-local function keep(r, ...)
-  redis.call('PEXPIRE', key, string.format('%.0f', expires_at(r) - now + SLACK), ...)
-end
-
--- Writes the record, and what else there is to write.
-local function write(r, ...)
-  redis.call('HSET', key, 'r', struct.pack(WHOLE, 1, r.authenticated, #r.user, r.user, r.logins, r.lifetime,
-    r.created, r.seen, r.rotated, r.proof, r.version, #r.label, r.label) .. r.fields, ...)
-  keep(r, 'GT')
+-- Writes the record. The server collects by a time that only grows: no node's clock ends a session early.
+local function write(r)
+  local record = struct.pack(WHOLE, 1, r.authenticated, #r.user, r.user, #calls, calls, r.logins, r.lifetime,
+    r.created, r.seen, r.rotated, r.proof, r.version, #r.label, r.label) .. r.fields
+  local ttl = string.format('%.0f', expires_at(r) - now + SLACK)
+  if found then
+    redis.call('SET', key, record, 'KEEPTTL')
+    redis.call('PEXPIRE', key, ttl, 'GT')
+  else
+    redis.call('SET', key, record, 'PX', ttl)
+  end
 end
 
 -- The delta: ARGV[5] version, ARGV[6] user, ARGV[7] label behind a letter, ARGV[8] lifetime, ARGV[9] whether

@@ -10,5 +10,6 @@ if r.proof ~= from or not may_bind(r) then return GONE end
 if not is_foreseen(r) then return OTHER_LIFETIME end
 if not apply(r) then return CORRUPT end
 r.proof, r.rotated = to, now
-write(r, 'w', remember())
+remember()
+write(r)
 return 1

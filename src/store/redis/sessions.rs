@@ -53,8 +53,8 @@ impl RedisStore {
 
     /// The answer that [`format::record`] reads, or [`format::head`].
     pub(super) async fn ask_for_record(&self, key: SessionKey) -> Result<Value, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.session(key)).arg(format::RECORD);
+        let mut command = redis::cmd("GET");
+        command.arg(self.session(key));
         self.link.send(&command).await.map_err(store_error)
     }
 

@@ -4,8 +4,9 @@ if done() then return 1 end
 local r, why = read()
 if not r then return why end
 if now >= expires_at(r) or r.logins ~= tonumber(ARGV[3]) or not may_bind(r) then return GONE end
-if ARGV[4] ~= '' and ARGV[4] ~= r.version then return {2, record} end
+if ARGV[4] ~= '' and ARGV[4] ~= r.version then return {2, found} end
 if not is_foreseen(r) then return OTHER_LIFETIME end
 if not apply(r) then return CORRUPT end
-write(r, 'w', remember())
+remember()
+write(r)
 return 1

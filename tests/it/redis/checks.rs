@@ -133,7 +133,7 @@ async fn a_cluster_that_misses_slots_is_refused() {
     assert_eq!(kind, StoreErrorKind::Unavailable, "{said}");
 }
 
-const RULES: &str = "+@hash +@sortedset +@scripting +del +pexpire +pttl +time +info";
+const RULES: &str = "+get +set +@sortedset +@scripting +del +pexpire +pttl +time +info";
 
 /// A store under a user of the access list.
 async fn restricted(server: &Server, keys: &str, rules: &str) -> RedisStore {

@@ -68,11 +68,12 @@ async fn damaged(damage: impl Fn(Vec<u8>) -> Option<Vec<u8>>) {
     let client = redis::Client::open(server("WRISTBAND_REDIS")).unwrap();
     let connection = client.get_multiplexed_async_connection().await.unwrap();
     contract::damaged_records_are_refused(shared(single()), async |key: SessionKey, kind| {
-        let (hash, mut connection) = (format!("wristband:s:{key}"), connection.clone());
-        let mut record: Vec<u8> = connection.hget(&hash, "r").await.unwrap();
+        let (name, mut connection) = (format!("wristband:s:{key}"), connection.clone());
+        let mut record: Vec<u8> = connection.get_del(&name).await.unwrap();
         let damaged = match kind {
             Damage::NewerFormat => {
-                let head = 8 + usize::from(record[7]);
+                // The user, and one call.
+                let head = 8 + usize::from(record[7]) + 2 + 12;
                 record.splice(head.., *b"all new");
                 record[0] = 2;
                 Some(record)
@@ -80,8 +81,8 @@ async fn damaged(damage: impl Fn(Vec<u8>) -> Option<Vec<u8>>) {
             Damage::Undecodable => damage(record),
         };
         let () = match damaged {
-            Some(record) => connection.hset(&hash, "r", record).await.unwrap(),
-            None => connection.set(&hash, "").await.unwrap(),
+            Some(record) => connection.set(&name, record).await.unwrap(),
+            None => connection.hset(&name, "a", "b").await.unwrap(),
         };
     })
     .await
@@ -96,8 +97,8 @@ async fn damaged_records_are_refused() {
     damaged(|record| Some([&[0], &record[1..]].concat())).await;
     // Nobody has been authenticated.
     damaged(|record| Some([&record[..1], &[0xff; 6], &record[7..]].concat())).await;
-    // Cut off: in front of the user, in it, and anywhere before the data.
-    for end in [1, 6, 7, 8, 20, 39, 40, 60, 100, 114, 115] {
+    // Cut off: in front of the user, in it, in the calls, and anywhere before the data.
+    for end in [1, 6, 7, 8, 20, 39, 40, 41, 42, 50, 54, 60, 100, 128, 129] {
         damaged(|record| Some(record[..end].to_vec())).await;
     }
 }
@@ -110,19 +111,19 @@ async fn a_record_that_is_cut_off_in_its_data_is_not_written_to() {
     let delta = change().with_field("a", "1234").unwrap().with_field("b", &true).unwrap();
     let known = Known::new(&delta);
     known.create(&store).await;
-    let hash = format!("wristband:s:{}", known.key);
-    let whole: Vec<u8> = connection.hget(&hash, "r").await.unwrap();
+    let name = format!("wristband:s:{}", known.key);
+    let whole: Vec<u8> = connection.get(&name).await.unwrap();
     let data = whole.len() - (1 + 1 + 4 + 6) - (1 + 1 + 4 + 4);
     for end in (data + 1..whole.len()).filter(|end| *end != data + 12) {
         let cut = &whole[..end];
-        let () = connection.hset(&hash, "r", cut).await.unwrap();
+        let () = connection.set(&name, cut).await.unwrap();
         let delta = change().with_field("b", &1).unwrap();
         let updated = store.update(known.key, delta, 0, None, now()).await;
         let loaded = store.load(known.key, known.record.proof(), now()).await;
         for error in [updated.unwrap_err(), loaded.unwrap_err()] {
             assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{end}");
         }
-        let stored: Vec<u8> = connection.hget(&hash, "r").await.unwrap();
+        let stored: Vec<u8> = connection.get(&name).await.unwrap();
         assert_eq!(stored, cut);
     }
 }

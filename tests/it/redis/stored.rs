@@ -1,11 +1,11 @@
 //! What is in the server: its format, and that no secret is.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{fs, time::Duration};
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine};
 use redis::AsyncCommands;
 use tower_wristband::{
-    Clock, Lifetime, SessionKey, SessionLayer, Timestamp, UserId,
+    Clock, Lifetime, SessionKey, SessionLayer, StoreErrorKind, Timestamp, UserId,
     store::{Change, Proof, Record, RecordParts, SessionStore},
     testing::{self, ManualClock},
 };
@@ -18,10 +18,13 @@ use crate::{
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f";
 
-/// A session of format 1, as it was stored by the release that began with it.
-const RECORD: &[u8] = b"\x01\
-    \x01\xa3\x18\x5f\x5d\x40\x05alice\
-    \0\0\0\x02\
+/// A session of format 1, as it was stored by the release that began with it: what is in front of the calls
+/// that wrote it, ...
+const HEAD: &[u8] = b"\x01\x01\xa3\x18\x5f\x5d\x40\x05alice";
+/// ... such a call, behind its length: eight random bytes and four of the server's time, ...
+const CALLS: &[u8] = b"\0\x0c\x01\x23\x45\x67\x89\xab\xcd\xef\x6b\x49\xd2\x00";
+/// ... and the rest.
+const REST: &[u8] = b"\0\0\0\x02\
     \0\0\x02\x58\0\0\x0e\x10\x80\0\0\x1e\
     \x01\xa3\x18\x5c\x50\0\x01\xa3\x18\x60\xe3\xe0\x01\xa3\x18\x5d\xd6\xa0\
     \0\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x0c\r\x0e\x0f\
@@ -30,6 +33,10 @@ const RECORD: &[u8] = b"\x01\
     \0\x0dlFirefox \xf0\x9f\xa6\x8a\
     \x04cart\0\0\0\x17{\"b\":[1, 2e0],\"a\":null}\
     \x01x\0\0\0\x05\"d:x\"";
+
+/// What is left of it when it has ended.
+const ENDED: &[u8] = b"\0\x01\xa3\x18\x5f\x5d\x40\x05alice\
+    \0\x0c\x01\x23\x45\x67\x89\xab\xcd\xef\x6b\x49\xd2\x00\x01";
 
 /// And its place in the index: the key, six bytes of milliseconds, and what it is.
 const MEMBER: &[u8] =
@@ -62,8 +69,8 @@ async fn what_an_earlier_release_has_stored_is_read() {
     let (store, mut connection) = (on(&server), connect(&server).await);
     let (key, now): (SessionKey, _) =
         (KEY.parse().unwrap(), Timestamp::from_unix_millis(1_800_000_400_000));
-    let hash = format!("wristband:s:{KEY}");
-    let () = connection.hset(&hash, "r", RECORD).await.unwrap();
+    let name = format!("wristband:s:{KEY}");
+    let () = connection.set(&name, [HEAD, CALLS, REST].concat()).await.unwrap();
     let () = connection.zadd("wristband:u:alice", MEMBER, DEADLINE).await.unwrap();
 
     let found = store.load(key, parts().proof, now).await.unwrap().unwrap();
@@ -80,6 +87,15 @@ async fn what_an_earlier_release_has_stored_is_read() {
     assert_eq!(found.field("cart"), Some("{\"b\":[1, 2e0],\"a\":null}"));
     assert_eq!(store.destroy_user(alice, None, 0, now).await.unwrap(), 1);
     assert!(!connection.exists::<_, bool>("wristband:u:alice").await.unwrap());
+
+    // What is left of one is none, and nobody else's.
+    let () = connection.set(&name, ENDED).await.unwrap();
+    assert!(store.load(key, parts().proof, now).await.unwrap().is_none());
+    let record = Record::from_parts(parts()).unwrap();
+    let taken = store.create(key, record, None, now).await.unwrap_err();
+    assert_eq!(taken.kind(), StoreErrorKind::Collision);
+    assert!(!store.destroy(key, None, now).await.unwrap());
+    assert_eq!(connection.get::<_, Vec<u8>>(&name).await.unwrap(), ENDED);
 }
 
 #[tokio::test]
@@ -88,15 +104,23 @@ async fn what_is_stored_is_of_the_format_that_is_committed() {
     let (store, mut connection) = (on(&server), connect(&server).await);
     let (key, now): (SessionKey, _) =
         (KEY.parse().unwrap(), Timestamp::from_unix_millis(1_800_000_400_000));
+    let name = format!("wristband:s:{KEY}");
     store.create(key, Record::from_parts(parts()).unwrap(), None, now).await.unwrap();
-    let mut stored: BTreeMap<String, Vec<u8>> =
-        connection.hgetall(format!("wristband:s:{KEY}")).await.unwrap();
-    // The calls that wrote it: 8 random bytes of id and 4 of time for each.
-    assert_eq!(stored.remove("w").unwrap().len(), 12);
-    assert_eq!(stored, BTreeMap::from([("r".to_owned(), RECORD.to_vec())]));
+    // All but the call, which is another.
+    let same_but_for_the_call = |stored: &[u8], expected: &[u8]| {
+        let call = HEAD.len() + 2..HEAD.len() + CALLS.len();
+        stored[..call.start] == expected[..call.start] && stored[call.end..] == expected[call.end..]
+    };
+    let stored: Vec<u8> = connection.get(&name).await.unwrap();
+    assert!(same_but_for_the_call(&stored, &[HEAD, CALLS, REST].concat()), "{stored:?}");
     let index: Vec<(Vec<u8>, f64)> =
         connection.zrange_withscores("wristband:u:alice", 0, -1).await.unwrap();
     assert_eq!(index, [(MEMBER.to_vec(), DEADLINE)]);
+    assert!(store.destroy(key, None, now).await.unwrap());
+    let left: Vec<u8> = connection.get(&name).await.unwrap();
+    let calls = [&[0, 24], &stored[HEAD.len() + 2..][..12]].concat();
+    assert_eq!(left[..HEAD.len() + 14], [&ENDED[..HEAD.len()], &calls].concat());
+    assert_eq!((left.len(), left.last()), (HEAD.len() + 2 + 24 + 1, ENDED.last()));
 }
 
 /// The secret half of a token in all forms that one could think of.
@@ -148,10 +172,10 @@ async fn the_stored_bytes_have_the_key_and_the_proof_but_nothing_of_the_secret()
     let mut bytes = keys.concat();
     for key in &keys {
         let kind: String = redis::cmd("TYPE").arg(key).query_async(&mut connection).await.unwrap();
-        let read = if kind == "hash" { ("HGETALL", None) } else { ("ZRANGE", Some(["0", "-1"])) };
-        let mut command = redis::cmd(read.0);
-        command.arg(key).arg(read.1.as_ref().map_or(&[][..], |range| &range[..]));
-        let values: Vec<Vec<u8>> = command.query_async(&mut connection).await.unwrap();
+        let values: Vec<Vec<u8>> = match &*kind {
+            "string" => vec![connection.get(key).await.unwrap()],
+            _ => connection.zrange(key, 0, -1).await.unwrap(),
+        };
         bytes.extend(values.concat());
         let dump: Vec<u8> = redis::cmd("DUMP").arg(key).query_async(&mut connection).await.unwrap();
         bytes.extend(dump);

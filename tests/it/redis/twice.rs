@@ -197,9 +197,9 @@ async fn a_create_by_another_call_is_a_collision_also_just_after_an_end() {
     }
 }
 
-/// How much is noted of the calls that have written to a session, on whatever node it is.
-fn calls(cluster: &Cluster, key: SessionKey) -> String {
-    let ask = |node: &Server| node.ask(&format!("HSTRLEN wristband:s:{key} w"));
+/// How long the text of a session is, on whatever node it is: each call that writes is noted in it.
+fn length(cluster: &Cluster, key: SessionKey) -> String {
+    let ask = |node: &Server| node.ask(&format!("STRLEN wristband:s:{key}"));
     cluster.nodes[..3].iter().map(ask).filter(|answer| !answer.starts_with("-MOVED")).collect()
 }
 
@@ -230,12 +230,12 @@ async fn a_cluster_client_that_sends_again_by_itself_is_told_what_it_has_done() 
         let key = known.key;
         macro_rules! with_lost_replies {
             ($call:expr) => {{
-                let before = calls(&cluster, key);
+                let before = length(&cluster, key);
                 for proxy in &proxies {
                     proxy.set_for(key.to_string().as_bytes(), Fault::LoseReply).await;
                 }
                 let call = tokio::spawn($call);
-                until("the write is done", async || calls(&cluster, key) != before).await;
+                until("the write is done", async || length(&cluster, key) != before).await;
                 for proxy in &proxies {
                     proxy.set(Fault::None).await;
                 }
