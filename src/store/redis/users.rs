@@ -15,6 +15,7 @@ use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
     record::{Record, SessionSummary},
+    report,
     token::SessionKey,
     user::UserId,
 };
@@ -40,7 +41,7 @@ enum Found {
     /// The user's living session.
     Living(Box<Record>),
     /// Something that can't be decoded here.
-    Unreadable,
+    Unreadable(StoreError),
     Nothing,
 }
 
@@ -51,7 +52,7 @@ impl Found {
                 Self::Living(Box::new(record))
             }
             Ok(_) => Self::Nothing,
-            Err(_) => Self::Unreadable,
+            Err(error) => Self::Unreadable(error),
         }
     }
 }
@@ -120,7 +121,7 @@ impl RedisStore {
             let found = match self.ask_for_record(entry.key).await {
                 Ok(answer) => Found::of(user, &answer, now),
                 // A key of another type.
-                Err(error) if error.kind() == StoreErrorKind::Corrupt => Found::Unreadable,
+                Err(error) if error.kind() == StoreErrorKind::Corrupt => Found::Unreadable(error),
                 Err(error) => return Err(error),
             };
             Ok(Seen { entry, found })
@@ -210,7 +211,7 @@ impl RedisStore {
                                 ending.extend(newest.push(&record, entry.key));
                             }
                             // Nobody can say that it is one of the newest.
-                            Found::Unreadable => _ = ending.insert(entry.key),
+                            Found::Unreadable(_) => _ = ending.insert(entry.key),
                             Found::Nothing => {}
                         }
                     }
@@ -236,8 +237,10 @@ impl RedisStore {
             let (candidates, are_all) = self.lowest_keys(&user, after, most).await?;
             for batch in candidates.chunks(BATCH) {
                 for Seen { entry, found } in self.look(&user, batch.iter().copied(), now).await? {
-                    if let Found::Living(record) = found {
-                        page.push(record.summary(entry.key));
+                    match found {
+                        Found::Living(record) => page.push(record.summary(entry.key)),
+                        Found::Unreadable(error) => report::corrupt(entry.key, &error),
+                        Found::Nothing => {}
                     }
                 }
                 if page.len() >= limit {

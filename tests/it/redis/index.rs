@@ -7,12 +7,13 @@ use tower_wristband::{
     Lifetime, Timestamp,
     store::{Record, SessionStore},
 };
+use tracing::Level;
 
 use super::{Known, change, connect, keys_of, now, on, proof, user};
-use crate::servers::Server;
+use crate::{captured::Capture, servers::Server};
 
 /// The bytes of a hint.
-fn hint(known: &Known) -> Vec<u8> {
+pub(super) fn hint(known: &Known) -> Vec<u8> {
     let millis = known.record.started_at().as_unix_millis().to_be_bytes();
     [known.key.as_bytes(), &millis[2..], b"P"].concat()
 }
@@ -43,6 +44,34 @@ async fn a_hint_without_a_record_does_no_harm_and_waits_for_it() {
     assert_eq!(keys_of(&store, &user).await, both);
     assert_eq!(store.destroy_user(user.clone(), None, 0, now()).await.unwrap(), 2);
     assert!(!connection.exists::<_, bool>(&index).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_a_list_can_not_read_it_skips_and_reports() {
+    let server = Server::redis(&[]).await;
+    let (store, mut connection) = (on(&server), connect(&server).await);
+    let user = user();
+    let [sound, damaged, newer, other] = [(); 4].map(|()| Known::of(&user));
+    for known in [&sound, &damaged, &newer, &other] {
+        known.create(&store).await;
+    }
+    let name = |known: &Known| format!("wristband:s:{}", known.key);
+    let () = connection.setrange(name(&damaged), 1, [0xff; 7].as_slice()).await.unwrap();
+    let () = connection.setrange(name(&newer), 0, [2].as_slice()).await.unwrap();
+    let () = connection.del(name(&other)).await.unwrap();
+    let () = connection.hset(name(&other), "of", "another type").await.unwrap();
+
+    let told = Capture::start();
+    assert_eq!(keys_of(&store, &user).await, [sound.key]);
+    let told = told.take();
+    let mut skipped = [damaged.key, newer.key, other.key];
+    skipped.sort();
+    assert_eq!(told.len(), skipped.len(), "{told:?}");
+    for (event, key) in told.iter().zip(skipped) {
+        assert_eq!(event.level, Level::ERROR);
+        assert_eq!(event.message, "session record can't be decoded");
+        assert_eq!(event.field("key"), Some(&*key.to_string()));
+    }
 }
 
 #[tokio::test]
