@@ -171,16 +171,17 @@ impl RedisStore {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let mut newest = Newest::new(keep_newest);
-        let mut ended = 0;
+        let (mut ended, mut is_first) = (0, true);
         loop {
             let (ended_now, was_one_answer) =
                 self.end_once(&user, except, &mut newest, now).await?;
             ended += ended_now;
             // Where to go on means nothing to another server, which may have taken over: so all is
-            // seen when nothing more was found.
-            if was_one_answer || ended_now == 0 {
+            // seen when it was seen once more and nothing was found.
+            if was_one_answer || (ended_now == 0 && !is_first) {
                 return Ok(ended);
             }
+            is_first = false;
         }
     }
 

@@ -10,6 +10,7 @@ mod feed;
 mod index;
 mod load;
 mod stored;
+mod takeover;
 mod tap;
 mod trips;
 mod twice;
