@@ -71,6 +71,10 @@ const LONGEST_PREFIX: usize = 64;
 ///   `min-replicas-to-write` a master that has lost its replicas refuses writes
 ///   ([`Unavailable`](crate::StoreErrorKind::Unavailable)) after `min-replicas-max-lag`, which
 ///   bounds what a failover can lose.
+/// * Whether a server is the master is asked when the store connects to it. Sentinel closes the
+///   connections of one that it makes a replica, and a node of a Cluster refers to its successor.
+///   Who makes one a replica by hand closes them as well (`CLIENT KILL TYPE normal`): until then, or
+///   until a write is refused, a store without a [feed](#the-feed) goes on reading from it.
 /// * A user of an access list needs `+get +set +@sortedset +@scripting +del +pexpire +pttl
 ///   +time +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the prefix.
 ///
@@ -88,6 +92,10 @@ const LONGEST_PREFIX: usize = 64;
 /// the masters do: one that was replaced, has not heard of it, and still gets this node's requests
 /// counts as one. It answers reads as well, so this is so without a cache, too.
 ///
+/// * Whether a server is the master is asked when the store connects to it. Sentinel closes the
+///   connections of one that it makes a replica, and a node of a Cluster refers to its successor.
+///   Who makes one a replica by hand closes them as well (`CLIENT KILL TYPE normal`): until then, or
+///   until a write is refused, a store without a [feed](#the-feed) goes on reading from it.
 /// * A user of an access list needs `+client|tracking` as well; in a Cluster `+@connection` has it.
 ///   `check` looks at that once somebody has listened to a feed.
 /// * A key under `prefix` `s:` that is not one of a session is told as a gap: leave them alone.

@@ -67,6 +67,28 @@ async fn a_replica_is_not_read_from() {
 }
 
 #[tokio::test]
+async fn a_master_that_is_made_a_replica_is_left_once_it_refuses_a_write_or_closes_its_connections()
+{
+    for closes in [false, true] {
+        let server = Server::redis(&[]).await;
+        let (store, known) = (on(&server), Known::new(&change()));
+        known.create(&store).await;
+        // It keeps what it has: there is nobody to replicate.
+        let demoted = server.ask(&format!("REPLICAOF 127.0.0.1 {}", free_port()));
+        assert_eq!(demoted, "+OK\r\n");
+        if closes {
+            server.ask("CLIENT KILL TYPE normal");
+        } else {
+            let refused = store.touch(known.key, 0, now()).await.unwrap_err();
+            assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
+        }
+        let read = store.load(known.key, known.record.proof(), now()).await.unwrap_err();
+        assert_eq!(read.kind(), StoreErrorKind::Unavailable);
+        assert!(text(&read).contains("no master"), "{}", text(&read));
+    }
+}
+
+#[tokio::test]
 async fn a_cluster_client_that_reads_from_replicas_is_refused() {
     let nodes = server("WRISTBAND_REDIS_CLUSTER");
     let nodes = nodes.split(',').map(|node| format!("redis://{node}"));
