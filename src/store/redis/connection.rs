@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use redis::{
     sentinel::SentinelClient,
 };
 use tokio::{
+    runtime::Handle,
     sync::watch,
     time::{Instant, timeout},
 };
@@ -66,7 +67,14 @@ type Attempt = watch::Receiver<Option<Result<Connection, RedisError>>>;
 /// One multiplexed connection, or one to each node of a Cluster.
 pub(super) struct Link {
     target: Target,
-    current: Mutex<Option<Attempt>>,
+    current: Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    attempt: Option<Attempt>,
+    /// What takes its place as soon as it has been made.
+    next: Option<Attempt>,
 }
 
 impl Target {
@@ -131,7 +139,7 @@ impl Connection {
 
 impl Link {
     pub(super) fn new(target: Target) -> Self {
-        Self { target, current: Mutex::new(None) }
+        Self { target, current: Mutex::default() }
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -189,27 +197,63 @@ impl Link {
     }
 
     fn attempt(&self) -> Attempt {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(attempt) = &*current
+        let mut current = self.current();
+        // The sender has gone: it has been made, or could not be.
+        if let Some(next) = current.next.take_if(|next| next.has_changed().is_err())
+            && is_connected(&next)
+        {
+            current.attempt = Some(next);
+        }
+        if let Some(attempt) = &current.attempt
             && !matches!(&*attempt.borrow(), Some(Err(_)))
         {
             return attempt.clone();
         }
+        current.attempt.insert(self.connect()).clone()
+    }
+
+    /// Begins to connect.
+    fn connect(&self) -> Attempt {
         let (sender, attempt) = watch::channel(None);
         let target = self.target.clone();
         tokio::spawn(async move {
             let made = timeout(3 * CONNECT, target.connect()).await;
             sender.send_replace(Some(made.unwrap_or_else(|_| Err(timed_out()))));
         });
-        *current = Some(attempt.clone());
         attempt
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next request makes a new connection. Those that wait for an answer of this one keep it.
     fn end(&self, attempt: &Attempt) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.take_if(|current| current.same_channel(attempt));
+        let mut current = self.current();
+        if current.attempt.take_if(|current| current.same_channel(attempt)).is_some() {
+            current.attempt = current.next.take();
+        }
     }
+
+    /// A server has fallen silent. The others of a Cluster have not: they are asked by the old
+    /// connection until there is a new one.
+    fn replace(&self, attempt: &Attempt) {
+        let is_cluster = matches!(&*attempt.borrow(), Some(Ok(Connection::Cluster(_))));
+        // What is dropped outside of a runtime can't make a connection.
+        if !is_cluster || Handle::try_current().is_err() {
+            return self.end(attempt);
+        }
+        let mut current = self.current();
+        if current.next.is_none()
+            && current.attempt.as_ref().is_some_and(|current| current.same_channel(attempt))
+        {
+            current.next = Some(self.connect());
+        }
+    }
+}
+
+fn is_connected(attempt: &Attempt) -> bool {
+    matches!(&*attempt.borrow(), Some(Ok(_)))
 }
 
 pub(super) fn timed_out() -> RedisError {
@@ -227,7 +271,7 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if self.since.is_some_and(|since| since.elapsed() >= PATIENCE) {
-            self.link.end(&self.attempt);
+            self.link.replace(&self.attempt);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
+use tokio::time::timeout;
 use tower_wristband::store::SessionStore;
 
 use super::{
@@ -10,7 +11,10 @@ use super::{
     load::{Load, Promise, is_soon},
     now, on_cluster, on_sentinels,
 };
-use crate::servers::{Cluster, Sentinels, Server, until};
+use crate::{
+    proxy::{Fault, Proxy},
+    servers::{Cluster, Sentinels, Server, free_ports, until},
+};
 
 pub(super) fn store_on(cluster: &Cluster) -> tower_wristband::RedisStore {
     let addresses: Vec<_> = cluster.nodes.iter().map(Server::address).collect();
@@ -69,20 +73,53 @@ async fn a_master_of_a_cluster_that_falls_silent_is_replaced() {
     load.finish().await;
 }
 
+#[tokio::test]
+async fn a_silent_node_of_a_cluster_keeps_nobody_from_asking_the_others() {
+    let (announced, own) = (free_ports(), free_ports());
+    let mut proxies = Vec::new();
+    for (port, own) in announced.into_iter().zip(own) {
+        proxies.push(Proxy::at(port, &format!("127.0.0.1:{own}")).await);
+    }
+    let cluster = Cluster::behind(announced, own).await;
+    // Whoever connects anew begins here.
+    let entrance = Proxy::to(&cluster.nodes[0].address()).await;
+    let store = on_cluster([&*entrance.address()]);
+    let [first, second] =
+        [0..5461, 5461..10923].map(|slots: std::ops::Range<u16>| known_in(&slots));
+    for known in [&first, &second] {
+        known.create(&store).await;
+    }
+
+    proxies[1].set(Fault::BlackHole).await;
+    entrance.set(Fault::BlackHole).await;
+    for _ in 0..3 {
+        let asked = store.load(second.key, second.record.proof(), now());
+        assert!(timeout(Duration::from_millis(400), asked).await.is_err());
+        let asked = first.load(&store);
+        let found =
+            timeout(Duration::from_secs(20), asked).await.expect("it has not fallen silent");
+        assert!(found.is_some());
+    }
+    proxies[1].set(Fault::None).await;
+    entrance.set(Fault::None).await;
+    assert!(second.load(&store).await.is_some());
+}
+
+/// A session in one of these slots.
+fn known_in(slots: &std::ops::Range<u16>) -> Known {
+    let sessions = std::iter::repeat_with(|| Known::new(&change()));
+    let mut there = sessions
+        .filter(|known| slots.contains(&slot(format!("wristband:s:{}", known.key).as_bytes())));
+    there.next().expect("endless")
+}
+
 /// The slots that move, from the first master to the second.
 pub(super) const MOVING: std::ops::Range<u16> = 0..400;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_are_written_to_while_their_slots_move() {
     let cluster = Cluster::start().await;
-    let load = Load::with_sessions(&store_on(&cluster), Promise::KeepsAll, || {
-        loop {
-            let known = Known::new(&change());
-            if MOVING.contains(&slot(format!("wristband:s:{}", known.key).as_bytes())) {
-                return known;
-            }
-        }
-    });
+    let load = Load::with_sessions(&store_on(&cluster), Promise::KeepsAll, || known_in(&MOVING));
     load.progress(500).await;
     let moved = move_slots(&cluster, 0, 1).await;
     assert!(moved > 100, "{moved} keys");
