@@ -1,6 +1,6 @@
 //! All sessions of a user: the index, which holds hints, and what goes by it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use futures_util::future::join_all;
 use redis::Value;
@@ -76,22 +76,28 @@ impl Seen {
 pub(super) struct Newest {
     most: usize,
     kept: BTreeSet<(Timestamp, SessionKey)>,
+    /// The same by the key.
+    started: HashMap<SessionKey, Timestamp>,
 }
 
 impl Newest {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, kept: BTreeSet::new() }
+        Self { most, kept: BTreeSet::new(), started: HashMap::new() }
     }
 
     /// Takes a session in, and answers the one that is too many.
     pub(super) fn push(&mut self, record: &Record, key: SessionKey) -> Option<SessionKey> {
         // Seen again after another login, it is still one session.
-        self.kept.retain(|(_, kept)| *kept != key);
+        if let Some(before) = self.started.insert(key, record.started_at()) {
+            self.kept.remove(&(before, key));
+        }
         self.kept.insert((record.started_at(), key));
         if self.kept.len() <= self.most {
             return None;
         }
-        self.kept.pop_first().map(|(_, key)| key)
+        let (_, oldest) = self.kept.pop_first()?;
+        self.started.remove(&oldest);
+        Some(oldest)
     }
 }
 
