@@ -36,6 +36,10 @@ const NODE_ANSWERS: Duration = Duration::from_secs(2);
 /// gone without a word would keep it for a quarter of an hour.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// So many requests are handed to a connection at once. Those beyond wait until they are woken,
+/// which costs each more than its place; the library's own number is 50.
+const AT_ONCE: usize = 1024;
+
 /// What the library connects to.
 #[derive(Clone)]
 pub(super) enum Target {
@@ -93,6 +97,7 @@ impl Target {
 async fn connect_to_master(client: &Client) -> Result<Connection, RedisError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))
+        .set_pipeline_buffer_size(AT_ONCE)
         .set_response_timeout(None); // the caller's limit
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let hello: Value = redis::cmd("HELLO").query_async(&mut connection).await?;

@@ -54,7 +54,7 @@ const LONGEST_PREFIX: usize = 64;
 /// # What is kept
 ///
 /// A string for each session, under `prefix` `s:` and its key, and a sorted set for each user with
-/// sessions, under `prefix` `u:` and the user's id. The string is the whole record, behind a note of
+/// sessions, under `prefix` `u:` and the user's id. The string is the whole record, with a note of
 /// the writes of the last two minutes, 12 bytes each: one `GET` reads it, and each write writes all
 /// of it, also a touch. In a Cluster the string and the set are in different slots: what is in the
 /// set are hints, written before the session and checked against it. The server removes what has
@@ -73,10 +73,11 @@ const LONGEST_PREFIX: usize = 64;
 ///   bounds what a failover can lose.
 /// * Whether a server is the master is asked when the store connects to it. Sentinel closes the
 ///   connections of one that it makes a replica, and a node of a Cluster refers to its successor.
-///   Who makes one a replica by hand closes them as well (`CLIENT KILL TYPE normal`): until then, or
-///   until a write is refused, a store without a [feed](#the-feed) goes on reading from it.
-/// * A user of an access list needs `+get +set +@sortedset +@scripting +del +pexpire +pttl
-///   +time +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the prefix.
+///   Who makes one a replica by hand has to close them as well (`CLIENT KILL TYPE normal`). Until
+///   then, or until a write is refused, a store without a [feed](#the-feed) goes on reading from
+///   it.
+/// * A user of an access list needs `+get +set +@sortedset +@scripting +del +pexpire +pttl +time
+///   +info`, in a Cluster also `+@connection +cluster`, on the keys that begin with the prefix.
 ///
 /// # The feed
 ///
@@ -92,10 +93,6 @@ const LONGEST_PREFIX: usize = 64;
 /// the masters do: one that was replaced, has not heard of it, and still gets this node's requests
 /// counts as one. It answers reads as well, so this is so without a cache, too.
 ///
-/// * Whether a server is the master is asked when the store connects to it. Sentinel closes the
-///   connections of one that it makes a replica, and a node of a Cluster refers to its successor.
-///   Who makes one a replica by hand closes them as well (`CLIENT KILL TYPE normal`): until then, or
-///   until a write is refused, a store without a [feed](#the-feed) goes on reading from it.
 /// * A user of an access list needs `+client|tracking` as well; in a Cluster `+@connection` has it.
 ///   `check` looks at that once somebody has listened to a feed.
 /// * A key under `prefix` `s:` that is not one of a session is told as a gap: leave them alone.
@@ -192,8 +189,7 @@ impl fmt::Debug for RedisStore {
 
 impl SessionStore for RedisStore {
     fn load(&self, key: SessionKey, _: Proof, now: Timestamp) -> StoreFuture<Option<Record>> {
-        let store = self.clone();
-        StoreFuture::boxed(async move { store.load_record(key, now).await })
+        StoreFuture::boxed(self.load_record(key, now))
     }
 
     fn create(

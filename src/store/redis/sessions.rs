@@ -1,7 +1,9 @@
 //! One session: each write is one script on its key.
 
+use std::sync::Arc;
+
 use futures_util::future::join;
-use redis::Value;
+use redis::{Cmd, Value};
 
 use super::{
     RedisStore,
@@ -42,20 +44,29 @@ pub(super) struct Removed {
 }
 
 impl RedisStore {
-    pub(super) async fn load_record(
+    /// What each request waits for: so it takes no more along than it needs.
+    pub(super) fn load_record(
         &self,
         key: SessionKey,
         now: Timestamp,
-    ) -> Result<Option<Record>, StoreError> {
-        let answer = self.ask_for_record(key).await?;
-        Ok(format::record(&answer)?.filter(|record| record.is_alive(now)))
+    ) -> impl Future<Output = Result<Option<Record>, StoreError>> + use<> {
+        let (link, command) = (Arc::clone(&self.link), self.get(key));
+        async move {
+            let answer = link.send(&command).await.map_err(store_error)?;
+            Ok(format::record(&answer)?.filter(|record| record.is_alive(now)))
+        }
     }
 
     /// The answer that [`format::record`] reads, or [`format::head`].
     pub(super) async fn ask_for_record(&self, key: SessionKey) -> Result<Value, StoreError> {
-        let mut command = redis::cmd("GET");
-        command.arg(self.session(key));
-        self.link.send(&command).await.map_err(store_error)
+        self.link.send(&self.get(key)).await.map_err(store_error)
+    }
+
+    fn get(&self, key: SessionKey) -> Cmd {
+        let key = self.session(key);
+        let mut command = Cmd::with_capacity(2, "GET".len() + key.len());
+        command.arg("GET").arg(key);
+        command
     }
 
     pub(super) async fn create_record(
