@@ -9,6 +9,12 @@ use crate::{
     session::plan::{Answer, Head, Plan, Situation, Standing, Step},
     token::SessionToken,
 };
+#[cfg(feature = "redis")]
+use crate::{
+    error::StoreError,
+    record::Record,
+    store::redis::format::{of_record, record},
+};
 
 /// The tokens that the `Cookie` headers present under this name: none, one, or two different ones.
 /// More than two count as none.
@@ -29,6 +35,23 @@ pub fn find_tokens(
 #[must_use]
 pub fn parse_token(wire: &[u8]) -> Option<SessionToken> {
     SessionToken::parse(wire)
+}
+
+/// The bytes that [`RedisStore`](crate::RedisStore) keeps of a record.
+#[cfg(feature = "redis")]
+#[must_use]
+pub fn encode_for_redis(record: &Record) -> Vec<u8> {
+    of_record(record)
+}
+
+/// The record that [`RedisStore`](crate::RedisStore) reads in these bytes.
+///
+/// # Errors
+///
+/// As [`Record::decode`].
+#[cfg(feature = "redis")]
+pub fn decode_from_redis(bytes: &[u8]) -> Result<Option<Record>, StoreError> {
+    record(&redis::Value::BulkString(bytes.to_vec()))
 }
 
 /// Plans a commit, with or without a living session, of which every step succeeds. Returns how many

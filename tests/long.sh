@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What takes too long for every change: properties with many more cases, concurrent histories on every store,
-# races run many times over, the oldest dependencies.
+# races run many times over, the oldest dependencies, fuzzing.
 # Shards, each for a machine of its own: `tests/long.sh 1/3` runs the first of three.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,6 +45,10 @@ for store in sqlite postgres mysql redis redis-cluster redis-sentinel; do
     suites+=("$cases cargo test --locked --release --all-features --test it session_model")
 done
 suites+=("./tests/oldest.sh")
+# Half an hour each, from what earlier runs have found on.
+for target in changes cookie_headers records set_cookie tokens; do
+    suites+=("./fuzz/run.sh 1800 $target")
+done
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT

@@ -54,6 +54,11 @@ impl Record {
     /// format that this one doesn't read; [`Corrupt`](StoreErrorKind::Corrupt) if it is anything
     /// else than a record.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        // Of a list, serde would take the elements for the members.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            let broken = "a record is a JSON object";
+            return Err(StoreError::with_source(StoreErrorKind::Corrupt, broken));
+        }
         let error: BoxError = match serde_json::from_slice::<Wire<'_>>(bytes) {
             Ok(wire) if wire.format == FORMAT => match wire.into_record() {
                 Ok(record) => return Ok(record),

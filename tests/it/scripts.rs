@@ -119,6 +119,38 @@ fn databases_are_installed_where_they_are_missing_and_become_no_services() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }
 
+#[test]
+fn what_a_fuzzer_takes_is_installed_where_there_is_nightly_rust_to_run_it() {
+    let _turn = turn();
+    let apt = ("apt-get", "echo \"$@\"");
+    for (name, cargo, expected) in [
+        (
+            "nightly",
+            "echo \"$@\"; test \"$1\" != fuzz",
+            "update\ninstall -y --no-install-recommends g++\ninstall --locked --debug cargo-fuzz\n",
+        ),
+        ("no-nightly", "test \"$1\" != +nightly", ""),
+    ] {
+        let path = machine(name, &[LINKER, ("id", "echo 0"), apt, ("cargo", cargo)]);
+        let output = run("setup.sh", &["fuzz"], path.to_str().unwrap());
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+        assert!(output.status.success());
+    }
+}
+
+#[test]
+fn without_nightly_rust_fuzz_targets_run_without_a_fuzzer() {
+    let _turn = turn();
+    let cargo = "case $1 in +nightly) exit 1;; run) echo \"$@\";; esac";
+    let folder = machine("stable", &[LINKER, ("cargo", cargo)]);
+    let path = format!("{}:/usr/bin:/bin", folder.to_str().unwrap());
+    let output = run("../fuzz/run.sh", &["7", "tokens"], &path);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let command = "run --locked --quiet --release --manifest-path fuzz/Cargo.toml";
+    assert_eq!(stdout, format!("== tokens\n{command} --bin tokens -- 7\n"));
+    assert!(output.status.success());
+}
+
 /// With a cargo that finds this many tests.
 fn long(found: &str, shard: &str) -> Output {
     let cargo = format!("echo 'running {found}'");
@@ -132,7 +164,7 @@ fn the_long_tests_refuse_a_shard_that_is_none() {
     for shard in ["4/3", "0/3", "1/0", "1", "x/3", "1/3/2", "-1/3", "1/"] {
         assert_fails(&long("1 test", shard), "is no shard");
     }
-    for shard in ["1/30", "2/30"] {
+    for shard in ["1/40", "2/40"] {
         assert!(long("1 test", shard).status.success(), "{shard}");
     }
 }
@@ -140,7 +172,7 @@ fn the_long_tests_refuse_a_shard_that_is_none() {
 #[test]
 fn the_long_tests_fail_where_no_test_matches() {
     let _turn = turn();
-    assert_fails(&long("0 tests", "1/30"), "no test matches");
+    assert_fails(&long("0 tests", "1/40"), "no test matches");
 }
 
 /// `servers.sh`, which starts servers of its own even where those of the tests are.

@@ -112,6 +112,17 @@ fn a_record_that_breaks_an_invariant_is_corrupt() {
 }
 
 #[test]
+fn a_list_is_no_record_of_any_format() {
+    let proof = "09".repeat(32);
+    let members = format!(
+        r#"[1,"0123456789abcdef","{proof}",null,0,null,null,0,null,0,[3600,86400,180,true],{{}}]"#
+    );
+    for list in ["[2]", " [2]", "[]", &members] {
+        assert_eq!(kind(list.as_bytes()), StoreErrorKind::Corrupt, "{list}");
+    }
+}
+
+#[test]
 fn no_prefix_of_a_record_is_one() {
     for end in 0..FORMAT_1.len() {
         assert_eq!(kind(&FORMAT_1.as_bytes()[..end]), StoreErrorKind::Corrupt, "{end}");

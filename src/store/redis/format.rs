@@ -29,7 +29,7 @@ const NEVER: u64 = (1 << 48) - 1;
 const ENDS_WITH_BROWSER: u32 = 1 << 31;
 
 /// The bytes of a record that no call has written yet.
-pub(super) fn of_record(record: &Record) -> Vec<u8> {
+pub(crate) fn of_record(record: &Record) -> Vec<u8> {
     let RecordParts {
         version,
         proof,
@@ -122,7 +122,7 @@ fn millis([a, b, c, d, e, f]: [u8; 6]) -> u64 {
 }
 
 /// The record in the answer to `GET`, if there is one.
-pub(super) fn record(answer: &Value) -> Result<Option<Record>, StoreError> {
+pub(crate) fn record(answer: &Value) -> Result<Option<Record>, StoreError> {
     read(answer, |reader, fields| {
         while !reader.is_at_end() {
             let name = reader.short()?;

@@ -4,7 +4,7 @@ mod check;
 mod connection;
 mod error;
 mod feed;
-mod format;
+pub(crate) mod format;
 mod logins;
 mod reply;
 mod script;

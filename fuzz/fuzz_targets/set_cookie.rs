@@ -1,0 +1,3 @@
+#![cfg_attr(fuzzing, no_main)]
+
+wristband_fuzz::target!(set_cookie);
