@@ -206,28 +206,32 @@ where
     pub(super) async fn list(
         &self,
         user: &UserId,
-        mut after: Option<SessionKey>,
+        after: Option<SessionKey>,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<SessionSummary>, StoreError> {
         let mut summaries = Vec::new();
+        // Of whatever length: a row whose key is none is skipped as well.
+        let mut after = after.map_or_else(Vec::new, |key| key.as_bytes().to_vec());
         // A page is filled up where records are skipped, or it would look like the last.
         while summaries.len() < limit {
             let missing = limit - summaries.len();
-            let after_key = after.as_ref().map_or(&[][..], |key| &key.as_bytes()[..]);
             let values = [
                 user_value(user),
-                ("after", Value::Bytes(Some(after_key))),
+                ("after", Value::Bytes(Some(&after))),
                 now_value(now),
                 ("limit", count_value(missing)),
             ];
             let rows = self.fetch(&self.statements.list, &values).await?;
             for row in &rows {
-                let key = columns::key::<D>(row)?;
-                after = Some(key);
-                match columns::record::<D>(row, Columns::WithoutData) {
-                    Ok(record) => summaries.push(record.summary(key)),
-                    Err(error) => report::corrupt(key, &error),
+                let bytes = columns::key_bytes::<D>(row)?;
+                after = bytes.to_vec();
+                match columns::key(bytes) {
+                    Ok(key) => match columns::record::<D>(row, Columns::WithoutData) {
+                        Ok(record) => summaries.push(record.summary(key)),
+                        Err(error) => report::corrupt(key, &error),
+                    },
+                    Err(error) => report::corrupt_key(&error),
                 }
             }
             if rows.len() < missing {
