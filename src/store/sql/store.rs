@@ -6,7 +6,6 @@ use sqlx::{Database, Executor, IntoArguments, Pool};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    check,
     columns::{self, Columns, Delta, NewRow, key_value, now_value},
     dialect::Dialect,
     error::Retries,
@@ -31,7 +30,7 @@ const BATCH: usize = 1000;
 pub(super) struct SqlStore<D: Dialect> {
     pub(super) pool: Pool<D>,
     pub(super) table: Table,
-    statements: Arc<Statements>,
+    pub(super) statements: Arc<Statements>,
     /// Who may write now, in a database that has one writer at a time: there, a queue is faster
     /// and fairer than to ask again and again.
     writer: Option<Arc<Mutex<()>>>,
@@ -304,24 +303,6 @@ where
         }
         let values = [now_value(now), ("batch", count_value(limit))];
         self.execute(&self.statements.sweep, &values).await
-    }
-
-    /// Writes nothing, in the way of each statement that does.
-    pub(super) async fn check_writable(&self) -> Result<(), StoreError> {
-        let statements = &self.statements;
-        for statement in
-            [&statements.probe_insert, &statements.probe_update, &statements.destroy_expired]
-        {
-            let nobody = [
-                ("key", Value::Bytes(Some(&[]))),
-                ("owner", Value::Bytes(None)),
-                ("now", Value::Integer(Some(0))),
-            ];
-            self.execute(statement, &nobody)
-                .await
-                .map_err(|error| check::not_writable(&self.table, &error))?;
-        }
-        Ok(())
     }
 
     /// Waits until this store may write.
