@@ -32,7 +32,10 @@ fn kind<D: Dialect>(error: &sqlx::Error) -> StoreErrorKind {
         sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
             StoreErrorKind::Timeout
         }
+        // A server that ends while a client connects answers nothing, which is taken for a wrong
+        // answer.
         sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
