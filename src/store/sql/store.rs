@@ -1,6 +1,6 @@
 //! The operations, the same for all databases.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{Database, Executor, IntoArguments, Pool};
 use tokio::sync::{Mutex, MutexGuard};
@@ -25,6 +25,11 @@ use crate::{
 
 /// How many sessions of a user one statement ends.
 const BATCH: usize = 1000;
+
+/// A session is swept so long after its end, at least: the node that sweeps may be ahead of one for
+/// which the session is still alive, by two seconds if `check` finds nothing wrong with either, and
+/// what that one asks may be on its way for as long as a call may take.
+const SLACK: Duration = Duration::from_secs(60);
 
 /// A table of sessions in a database. Cloning is cheap.
 pub(super) struct SqlStore<D: Dialect> {
@@ -301,7 +306,9 @@ where
         if limit == 0 {
             return Ok(0);
         }
-        let values = [now_value(now), ("batch", count_value(limit))];
+        let slack = u64::try_from(SLACK.as_millis()).unwrap_or(u64::MAX);
+        let ended = Timestamp::from_unix_millis(now.as_unix_millis().saturating_sub(slack));
+        let values = [now_value(ended), ("batch", count_value(limit))];
         self.execute(&self.statements.sweep, &values).await
     }
 
