@@ -327,7 +327,7 @@ where
         values: Values<'_, '_>,
     ) -> Result<usize, StoreError> {
         let _turn = self.turn().await;
-        let mut retries = Retries::default();
+        let mut retries = Retries::new();
         loop {
             let arguments = arguments::<D>(statement, values)?;
             let query = sqlx::query_with(statement.sql(), arguments);
@@ -344,7 +344,7 @@ where
         statement: &Statement,
         values: Values<'_, '_>,
     ) -> Result<Vec<D::Row>, StoreError> {
-        let mut retries = Retries::default();
+        let mut retries = Retries::new();
         loop {
             let arguments = arguments::<D>(statement, values)?;
             let query = sqlx::query_with(statement.sql(), arguments);
