@@ -91,6 +91,12 @@ pub(crate) fn corrupt(key: SessionKey, error: &StoreError) {
     event!(ERROR, "session record can't be decoded", %key, ?error);
 }
 
+/// A row that is no session's: its key is none.
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub(crate) fn corrupt_key(error: &StoreError) {
+    event!(ERROR, "the key of a session record can't be decoded", ?error);
+}
+
 pub(crate) fn store_failed(operation: &'static str, error: &StoreError) {
     event!(ERROR, "session store failed", %operation, ?error);
 }

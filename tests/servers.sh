@@ -214,7 +214,7 @@ wait "$initdb" || { cat "$directory/initdb.log" >&2; fail "initdb failed"; }
 # Killed, it would leave shared memory behind.
 start postgres QUIT postgres -D "$directory/postgres/data" -k "$directory/postgres" -h 127.0.0.1 \
     -p "$postgres_port" -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 \
-    -c shared_preload_libraries=pg_stat_statements
+    -c dynamic_shared_memory_type=mmap -c shared_preload_libraries=pg_stat_statements
 postgres=$last
 wait "$install_db" || { cat "$directory/install-db.log" >&2; fail "mariadb-install-db failed"; }
 "${as_user[@]}" tee "$directory/mysql/init.sql" >/dev/null <<EOF_SQL

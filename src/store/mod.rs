@@ -209,6 +209,9 @@ pub trait SessionStore: Send + Sync + 'static {
     ///
     /// `limit` bounds the work as well: a store that finds many living records where it looks for
     /// expired ones stops early and answers fewer, perhaps zero. The next call goes on.
+    ///
+    /// Where several nodes share the records, it leaves what has expired just now: the clock of
+    /// another node may be behind, and its `load` answers what is alive by that.
     fn sweep(&self, limit: usize, now: Timestamp) -> StoreFuture<usize>;
 
     /// Whether the store can be used: it is reachable, its schema is right, and its clock is within

@@ -253,6 +253,8 @@ impl Sessions {
 
     /// Removes at most `limit` expired records, and answers how many. Where most sessions have been
     /// seen since their hints were added, it stops when it has looked at some times as many.
+    ///
+    /// All who ask are of one machine and go by one clock: what has ended for one has for all.
     pub(super) fn sweep(&self, limit: usize, now: Timestamp) -> usize {
         let frees = self.frees_what_is_removed();
         let removed = self

@@ -2,7 +2,16 @@
 
 use std::time::Duration;
 
-use super::table::Table;
+use sqlx::{Encode, Executor, FromRow, IntoArguments, Type};
+
+use super::{
+    dialect::{Content, Dialect},
+    error::store_error,
+    lent::on_connection,
+    statement::Value,
+    store::SqlStore,
+    table::Table,
+};
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
@@ -10,21 +19,6 @@ use crate::{
 
 /// The clocks may be this far apart.
 const TOLERANCE: Duration = Duration::from_secs(1);
-
-/// What a column holds.
-#[derive(Clone, Copy)]
-pub(super) enum Content {
-    /// The 16 bytes of a key.
-    Key,
-    /// The 32 bytes of a proof.
-    Proof,
-    /// At most 255 bytes.
-    Bytes,
-    /// 64 bits.
-    Integer,
-    /// The data as JSON.
-    Data,
-}
 
 /// All columns: name, content, whether it may be null.
 const COLUMNS: [(&str, Content, bool); 19] = [
@@ -49,12 +43,58 @@ const COLUMNS: [(&str, Content, bool); 19] = [
     ("data", Content::Data, false),
 ];
 
-/// A column as the database describes it.
-pub(super) struct Found {
-    pub(super) name: String,
-    pub(super) type_name: String,
-    pub(super) is_nullable: bool,
-    pub(super) is_primary_key: bool,
+/// All indexes: what their name adds to the table's, and their columns.
+const INDEXES: [(&str, &[&str]); 3] = [
+    ("_user", &["user_id", "authenticated_at", "session_key"]),
+    ("_user_key", &["user_id", "session_key"]),
+    ("_sweep_at", &["sweep_at"]),
+];
+
+/// A column as the [catalog](super::dialect::Catalog) describes it.
+type Column = (String, String, i64, i64);
+
+impl<D: Dialect> SqlStore<D>
+where
+    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
+    D::Arguments: IntoArguments<D>,
+{
+    /// The table has all columns and indexes as they should be. The name is as the catalog takes
+    /// it.
+    pub(super) async fn check_shape(&self, name: &str) -> Result<(), StoreError>
+    where
+        Column: for<'r> FromRow<'r, D::Row>,
+        (String, String): for<'r> FromRow<'r, D::Row>,
+        for<'q> &'q str: Encode<'q, D> + Type<D>,
+    {
+        let ask = async |connection: &mut D::Connection| {
+            let columns = sqlx::query_as(D::CATALOG.columns).bind(name);
+            let columns: Vec<Column> = columns.fetch_all(&mut *connection).await?;
+            let indexes = sqlx::query_as(D::CATALOG.indexes).bind(name);
+            let indexes: Vec<(String, String)> = indexes.fetch_all(connection).await?;
+            Ok((columns, indexes))
+        };
+        let (columns, indexes) = on_connection(&self.pool, ask).await.map_err(store_error::<D>)?;
+        check_columns(&self.table, &columns, D::CATALOG.type_name)?;
+        check_indexes(&self.table, &indexes)
+    }
+
+    /// Writes nothing, in the way of each statement that does.
+    pub(super) async fn check_writable(&self) -> Result<(), StoreError> {
+        let statements = &self.statements;
+        for statement in
+            [&statements.probe_insert, &statements.probe_update, &statements.destroy_expired]
+        {
+            let nobody = [
+                ("key", Value::Bytes(Some(&[]))),
+                ("owner", Value::Bytes(None)),
+                ("now", Value::Integer(Some(0))),
+            ];
+            self.execute(statement, &nobody)
+                .await
+                .map_err(|error| not_writable(&self.table, &error))?;
+        }
+        Ok(())
+    }
 }
 
 /// An error that says what to do.
@@ -65,10 +105,10 @@ pub(super) fn advice(kind: StoreErrorKind, what: impl Into<String>) -> StoreErro
 /// The table has all columns as they should be, and the key is its primary key.
 ///
 /// Others may be there as well: they get their default.
-pub(super) fn shape(
+fn check_columns(
     table: &Table,
-    found: &[Found],
-    type_name: impl Fn(Content) -> &'static str,
+    found: &[Column],
+    type_name: fn(Content) -> &'static str,
 ) -> Result<(), StoreError> {
     let other = |what: String| Err(advice(StoreErrorKind::Other, what));
     if found.is_empty() {
@@ -78,13 +118,13 @@ pub(super) fn shape(
     }
     for (name, content, is_nullable) in COLUMNS {
         let wanted = type_name(content);
-        let shape = match found.iter().find(|column| column.name == name) {
+        let shape = match found.iter().find(|(column, ..)| column == name) {
             None => "is missing".to_owned(),
-            Some(column) if !column.type_name.eq_ignore_ascii_case(wanted) => {
-                format!("is of type {}, not {wanted}", column.type_name)
+            Some((_, other, ..)) if !other.eq_ignore_ascii_case(wanted) => {
+                format!("is of type {other}, not {wanted}")
             }
-            Some(column) if column.is_nullable && !is_nullable => "may be null".to_owned(),
-            Some(column) if !column.is_nullable && is_nullable => "may not be null".to_owned(),
+            Some((.., 1, _)) if !is_nullable => "may be null".to_owned(),
+            Some((.., 0, _)) if is_nullable => "may not be null".to_owned(),
             Some(_) => continue,
         };
         return other(format!(
@@ -92,11 +132,30 @@ pub(super) fn shape(
              name with `with_table`, or compare the table with the SQL of `schema`"
         ));
     }
-    let keys: Vec<_> = found.iter().filter(|column| column.is_primary_key).collect();
+    let keys: Vec<_> = found.iter().filter(|(.., is_key)| *is_key == 1).collect();
     match keys[..] {
-        [key] if key.name == "session_key" => Ok(()),
+        [(key, ..)] if key == "session_key" => Ok(()),
         _ => other(format!("the primary key of the table {table} is not session_key alone")),
     }
+}
+
+/// No index is missing. `IF NOT EXISTS` makes none where anything else has its name.
+fn check_indexes(table: &Table, found: &[(String, String)]) -> Result<(), StoreError> {
+    for (suffix, columns) in INDEXES {
+        let name = format!("{}{suffix}", table.name.as_str());
+        let of_name = found.iter().filter(|(index, _)| index.eq_ignore_ascii_case(&name));
+        if !of_name.map(|(_, column)| column).eq(columns) {
+            return Err(advice(
+                StoreErrorKind::Other,
+                format!(
+                    "the table {table} has no index {name} on {}: run the SQL of `schema`, or \
+                     choose another name with `with_table` if something else has the index's",
+                    columns.join(", ")
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The server's clock is within a second of `now`, which was `elapsed` ago or less.
@@ -122,7 +181,7 @@ pub(super) fn clock(
 }
 
 /// What a statement that would write failed at, on a table of the right shape.
-pub(super) fn not_writable(table: &Table, error: &StoreError) -> StoreError {
+fn not_writable(table: &Table, error: &StoreError) -> StoreError {
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     advice(
         error.kind(),

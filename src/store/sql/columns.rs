@@ -159,10 +159,14 @@ pub(super) enum Columns {
     WithoutData,
 }
 
-/// The key of a row.
-pub(super) fn key<D: Dialect>(row: &D::Row) -> Result<SessionKey, StoreError> {
-    let bytes = Reader::<D>(row).bytes("session_key")?.try_into();
-    bytes.map(SessionKey::from_bytes).map_err(|_| corrupt("the key has not 16 bytes"))
+/// The key of a row, of whatever length.
+pub(super) fn key_bytes<D: Dialect>(row: &D::Row) -> Result<&[u8], StoreError> {
+    Reader::<D>(row).bytes("session_key")
+}
+
+pub(super) fn key(bytes: &[u8]) -> Result<SessionKey, StoreError> {
+    let key = bytes.try_into().map(SessionKey::from_bytes);
+    key.map_err(|_| corrupt(format!("the key has {} bytes, not 16", bytes.len())))
 }
 
 /// Whether the session of a row is alive at `now`.

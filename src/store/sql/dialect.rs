@@ -8,6 +8,8 @@ use super::statement::{Placeholders, Value};
 pub(super) trait Dialect: Database {
     const SYNTAX: Syntax;
 
+    const CATALOG: Catalog;
+
     /// Whether writers to the database wait for each other.
     const HAS_ONE_WRITER: bool = false;
 
@@ -49,10 +51,38 @@ pub(super) struct Syntax {
     pub(super) lock_free: &'static str,
     /// In a condition, a part that holds: the statement removes what has expired.
     pub(super) sweeps: &'static str,
-    /// Whether `DELETE … RETURNING` is there.
+    /// Whether `DELETE … RETURNING` is there. Where it isn't, the end of a living session takes one
+    /// statement, and that of none takes three: what is alive, what is not, and what was prolonged in
+    /// between.
     pub(super) returns_deleted: bool,
     /// Deletes from `{table}` the rows whose keys the query `{chosen}` answers, which runs once.
     pub(super) delete: &'static str,
+}
+
+/// How the database is asked what a table is like, whose name is the parameter.
+pub(super) struct Catalog {
+    /// Of each column the name, the type, whether it may be null, and whether it is part of the
+    /// primary key: 0 or 1.
+    pub(super) columns: &'static str,
+    /// Of each column of an index the index and the column, in their order.
+    pub(super) indexes: &'static str,
+    /// The type of a column that holds this.
+    pub(super) type_name: fn(Content) -> &'static str,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy)]
+pub(super) enum Content {
+    /// The 16 bytes of a key.
+    Key,
+    /// The 32 bytes of a proof.
+    Proof,
+    /// At most 255 bytes.
+    Bytes,
+    /// 64 bits.
+    Integer,
+    /// The data as JSON.
+    Data,
 }
 
 /// What an error of the server means for the statement.

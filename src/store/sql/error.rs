@@ -2,14 +2,20 @@
 
 use std::{io, time::Duration};
 
+use tokio::time::{Instant, sleep};
+
 use super::dialect::{Dialect, Meaning};
-use crate::error::{BoxError, StoreError, StoreErrorKind};
+use crate::{
+    error::{BoxError, StoreError, StoreErrorKind},
+    token::RandomSource,
+};
 
-/// How often a statement is sent again that others were in the way of.
-const MAX_RETRIES: u32 = 10;
+/// How long a statement is sent again that others were in the way of. The layer gives it up before.
+const LONGEST: Duration = Duration::from_secs(10);
 
-/// The first pause; each next one is twice as long.
+/// The first pause is this long at most, each next one up to twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A record that can't be decoded.
 pub(super) fn corrupt(what: impl Into<BoxError>) -> StoreError {
@@ -32,7 +38,10 @@ fn kind<D: Dialect>(error: &sqlx::Error) -> StoreErrorKind {
         sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
             StoreErrorKind::Timeout
         }
+        // A server that ends while a client connects answers nothing, which is taken for a wrong
+        // answer.
         sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
@@ -41,24 +50,32 @@ fn kind<D: Dialect>(error: &sqlx::Error) -> StoreErrorKind {
     }
 }
 
-/// How often one statement has been sent again.
-#[derive(Default)]
-pub(super) struct Retries(u32);
+/// One statement that is sent again.
+pub(super) struct Retries {
+    started: Instant,
+    pause: Duration,
+}
 
 impl Retries {
+    pub(super) fn new() -> Self {
+        Self { started: Instant::now(), pause: FIRST_PAUSE }
+    }
+
     /// Waits until the statement can be sent again, if it is known that it was not carried out.
     ///
     /// # Errors
     ///
-    /// The error, if it is another, or has come too often.
+    /// The error, if it is another, or has come for too long.
     pub(super) async fn after<D: Dialect>(&mut self, error: sqlx::Error) -> Result<(), StoreError> {
         let was_in_the_way =
             error.as_database_error().is_some_and(|error| D::meaning(error) == Meaning::Again);
-        if !was_in_the_way || self.0 == MAX_RETRIES {
+        if !was_in_the_way || self.started.elapsed() >= LONGEST {
             return Err(store_error::<D>(error));
         }
-        tokio::time::sleep(FIRST_PAUSE * (1 << self.0)).await;
-        self.0 += 1;
+        // Those who were in each other's way don't come back together.
+        let random = RandomSource::default().version().unwrap_or_default();
+        sleep(self.pause.mul_f64(0.5 + (random % 1024) as f64 / 2048.0)).await;
+        self.pause = LONGEST_PAUSE.min(2 * self.pause);
         Ok(())
     }
 }

@@ -2,41 +2,36 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, Database, Error, Pool, pool::PoolConnection};
+use sqlx::{Database, Error, Pool, pool::PoolConnection};
 use tokio::{runtime::Handle, time::timeout};
 
-/// How long the server has to finish a statement that nobody waits for any more.
-const DRAINING: Duration = Duration::from_secs(5);
+/// How long the server has to show that a connection can be used again, and to finish a statement
+/// that nobody waits for any more.
+const RETURNING: Duration = Duration::from_secs(5);
 
-/// Runs a statement on a connection of the pool.
-///
-/// Dropped, it is left half-way. The pool by itself would wait for the server's answer for as long
-/// as TCP does: a server that has fallen silent would keep all its connections, also from one that
-/// has taken over.
+/// Runs a statement on a connection of the pool, which goes back when this is done or dropped.
 pub(super) async fn on_connection<D: Database, T>(
     pool: &Pool<D>,
     statement: impl AsyncFnOnce(&mut D::Connection) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut lent = Lent(Some(pool.acquire().await?));
-    let connection = lent.0.as_deref_mut().ok_or(Error::PoolClosed)?;
-    let result = statement(connection).await;
-    // It is done, so the pool may have it back.
-    lent.0 = None;
-    result
+    let mut lent = Lent(pool.acquire().await?);
+    statement(&mut lent.0).await
 }
 
-/// A connection that the pool has lent; `None` when the statement is done.
-struct Lent<D: Database>(Option<PoolConnection<D>>);
+/// A connection that the pool has lent.
+///
+/// Before the pool takes it back, it asks the server for an answer, behind what is left of the
+/// statement's. By itself it would wait for as long as TCP does: a server that has fallen silent
+/// would keep all its connections, also from one that has taken over.
+struct Lent<D: Database>(PoolConnection<D>);
 
 impl<D: Database> Drop for Lent<D> {
     fn drop(&mut self) {
-        let (Some(mut connection), Ok(runtime)) = (self.0.take(), Handle::try_current()) else {
-            return;
-        };
-        runtime.spawn(async move {
-            if !matches!(timeout(DRAINING, connection.ping()).await, Ok(Ok(()))) {
-                connection.close_on_drop();
-            }
-        });
+        // Not in sqlx's documentation, but what its listener calls as well. Dropped, it closes the
+        // connection, and the pool may open another.
+        let returning = self.0.return_to_pool();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(RETURNING, returning));
+        }
     }
 }

@@ -1,18 +1,17 @@
 //! Sessions in MariaDB or MySQL.
 
-use std::error::Error as _;
-
 use sqlx::{
-    Arguments as _, AssertSqlSafe, MySql, MySqlPool, Row as _,
+    Arguments as _, AssertSqlSafe, MySql, MySqlConnection, MySqlPool, Row as _,
     error::{BoxDynError, DatabaseError},
     mysql::{MySqlArguments, MySqlDatabaseError, MySqlQueryResult, MySqlRow},
 };
 use tokio::time::Instant;
 
 use super::{
-    check::{self, Content, Found, advice},
-    dialect::{Dialect, Meaning, Syntax},
+    check::{self, advice},
+    dialect::{Catalog, Content, Dialect, Meaning, Syntax},
     error::store_error,
+    lent::on_connection,
     statement::{Placeholders, Value},
     store::SqlStore,
     table::Table,
@@ -20,7 +19,6 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{ConfigError, StoreError, StoreErrorKind},
-    user::UserId,
 };
 
 /// `SKIP LOCKED` is as new as that.
@@ -55,6 +53,23 @@ impl Dialect for MySql {
         // named so.
         delete: "DELETE {table} FROM ({chosen}) AS chosen$ \
                  STRAIGHT_JOIN {table} ON {table}.session_key = chosen$.session_key",
+    };
+
+    const CATALOG: Catalog = Catalog {
+        columns: "SELECT CAST(COLUMN_NAME AS CHAR), CAST(DATA_TYPE AS CHAR), \
+                  CAST(IS_NULLABLE = 'YES' AS SIGNED), CAST(COLUMN_KEY = 'PRI' AS SIGNED) \
+                  FROM information_schema.COLUMNS \
+                  WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
+        indexes: "SELECT CAST(INDEX_NAME AS CHAR), COALESCE(CAST(COLUMN_NAME AS CHAR), '') \
+                  FROM information_schema.STATISTICS \
+                  WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
+                  ORDER BY INDEX_NAME, SEQ_IN_INDEX",
+        type_name: |content| match content {
+            Content::Key | Content::Proof => "binary",
+            Content::Bytes => "varbinary",
+            Content::Integer => "bigint",
+            Content::Data => "longtext",
+        },
     };
 
     fn bind(arguments: &mut MySqlArguments, value: Value<'_>) -> Result<(), BoxDynError> {
@@ -198,66 +213,32 @@ impl MySqlStore {
     ///
     /// # Errors
     ///
-    /// What the server says.
+    /// What the server says, or what is not as it should be then.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        sqlx::raw_sql(AssertSqlSafe(self.schema()))
-            .execute(&self.0.pool)
-            .await
-            .map_err(store_error::<MySql>)?;
-        Ok(())
+        let migrate = async |connection: &mut MySqlConnection| {
+            sqlx::raw_sql(AssertSqlSafe(self.schema())).execute(connection).await
+        };
+        on_connection(&self.0.pool, migrate).await.map_err(store_error::<MySql>)?;
+        self.check_shape().await
+    }
+
+    async fn check_shape(&self) -> Result<(), StoreError> {
+        self.0.check_shape(self.0.table.name.as_str()).await
     }
 
     pub(super) async fn check_all(&self, now: Timestamp) -> Result<(), StoreError> {
-        let failed = store_error::<MySql>;
         let started = Instant::now();
-        let (version, autocommit, server): (String, i64, i64) = sqlx::query_as(
-            "SELECT CAST(VERSION() AS CHAR), CAST(@@autocommit AS SIGNED), \
-             CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)",
-        )
-        .fetch_one(&self.0.pool)
-        .await
-        .map_err(failed)?;
+        let ask = async |connection: &mut MySqlConnection| {
+            let sql = "SELECT CAST(VERSION() AS CHAR), CAST(@@autocommit AS SIGNED), \
+                       CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+            sqlx::query_as(sql).fetch_one(connection).await
+        };
+        let (version, autocommit, server): (String, i64, i64) =
+            on_connection(&self.0.pool, ask).await.map_err(store_error::<MySql>)?;
         let elapsed = started.elapsed();
         server_is_fit(&version, autocommit == 1)?;
         check::clock(now, elapsed, server)?;
-
-        let columns = sqlx::query(
-            "SELECT CAST(COLUMN_NAME AS CHAR), CAST(DATA_TYPE AS CHAR), \
-             CAST(IS_NULLABLE = 'YES' AS SIGNED), CAST(COLUMN_KEY = 'PRI' AS SIGNED) \
-             FROM information_schema.COLUMNS \
-             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
-        )
-        .bind(self.0.table.name.as_str())
-        .fetch_all(&self.0.pool)
-        .await
-        .map_err(failed)?;
-        let found = columns.iter().map(|row| {
-            Ok(Found {
-                name: row.try_get(0)?,
-                type_name: row.try_get(1)?,
-                is_nullable: row.try_get::<i64, _>(2)? == 1,
-                is_primary_key: row.try_get::<i64, _>(3)? == 1,
-            })
-        });
-        let found = found.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        check::shape(&self.0.table, &found, |content| match content {
-            Content::Key | Content::Proof => "binary",
-            Content::Bytes => "varbinary",
-            Content::Integer => "bigint",
-            Content::Data => "longtext",
-        })?;
-        // It names an index, and fails without.
-        self.0.list(&UserId::from(0_u64), None, 1, now).await.map_err(|error| {
-            let reason = error.source().map(ToString::to_string).unwrap_or_default();
-            advice(
-                error.kind(),
-                format!(
-                    "the sessions of a user can't be listed: compare the table {} with the SQL of \
-                     `schema`: {reason}",
-                    self.0.table
-                ),
-            )
-        })?;
+        self.check_shape().await?;
         self.0.check_writable().await
     }
 }

@@ -6,7 +6,7 @@ mod triggers;
 use std::sync::Arc;
 
 use sqlx::{
-    Arguments as _, AssertSqlSafe, PgPool, Postgres, Row as _,
+    Arguments as _, AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Row as _,
     error::{BoxDynError, DatabaseError},
     postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow},
 };
@@ -14,9 +14,10 @@ use tokio::time::Instant;
 
 use self::feed::Source;
 use super::{
-    check::{self, Content, Found, advice},
-    dialect::{Dialect, Meaning, Syntax},
+    check::{self, advice},
+    dialect::{Catalog, Content, Dialect, Meaning, Syntax},
     error::store_error,
+    lent::on_connection,
     statement::{Placeholders, Value},
     store::SqlStore,
     table::{Name, Table},
@@ -56,6 +57,23 @@ impl Dialect for Postgres {
         // and for ten it would read a table as a whole that is small or new. No table is named so.
         delete: "WITH chosen$ AS MATERIALIZED ({chosen}) DELETE FROM {table} USING chosen$ \
                  WHERE {table}.session_key = chosen$.session_key",
+    };
+
+    const CATALOG: Catalog = Catalog {
+        columns: "SELECT CAST(attname AS text), format_type(atttypid, atttypmod), \
+                  CAST(NOT attnotnull AS int) + CAST(0 AS bigint), \
+                  CAST(COALESCE(attnum = ANY(indkey), false) AS int) + CAST(0 AS bigint) \
+                  FROM pg_attribute LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary \
+                  WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
+        indexes: "SELECT CAST(relname AS text), pg_get_indexdef(indexrelid, place, false) \
+                  FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid \
+                  CROSS JOIN generate_series(1, indnkeyatts) AS place \
+                  WHERE indrelid = to_regclass($1) AND indisvalid ORDER BY relname, place",
+        type_name: |content| match content {
+            Content::Key | Content::Proof | Content::Bytes => "bytea",
+            Content::Integer => "bigint",
+            Content::Data => "jsonb",
+        },
     };
 
     fn bind(arguments: &mut PgArguments, value: Value<'_>) -> Result<(), BoxDynError> {
@@ -266,61 +284,39 @@ CREATE INDEX IF NOT EXISTS "{name}_sweep_at" ON {table} (sweep_at);
     ///
     /// # Errors
     ///
-    /// What the server says.
+    /// What the server says, or what is not as it should be then.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let failed = store_error::<Postgres>;
-        let mut transaction = self.0.pool.begin().await.map_err(failed)?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)")
-            .bind(MIGRATION_LOCK)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        sqlx::raw_sql(AssertSqlSafe(self.schema()))
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        let migrate = async |connection: &mut PgConnection| {
+            let mut transaction = connection.begin().await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)")
+                .bind(MIGRATION_LOCK)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::raw_sql(AssertSqlSafe(self.schema())).execute(&mut *transaction).await?;
+            transaction.commit().await
+        };
+        on_connection(&self.0.pool, migrate).await.map_err(store_error::<Postgres>)?;
+        self.check_shape().await
+    }
+
+    async fn check_shape(&self) -> Result<(), StoreError> {
+        self.0.check_shape(&self.0.quoted_table()).await
     }
 
     pub(super) async fn check_all(&self, now: Timestamp) -> Result<(), StoreError> {
-        let failed = store_error::<Postgres>;
         let started = Instant::now();
-        let (version, encoding, server): (i64, String, i64) = sqlx::query_as(
-            "SELECT CAST(current_setting('server_version_num') AS bigint), \
-             current_setting('server_encoding'), \
-             CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
-        )
-        .fetch_one(&self.0.pool)
-        .await
-        .map_err(failed)?;
+        let ask = async |connection: &mut PgConnection| {
+            let sql = "SELECT CAST(current_setting('server_version_num') AS bigint), \
+                       current_setting('server_encoding'), \
+                       CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)";
+            sqlx::query_as(sql).fetch_one(connection).await
+        };
+        let (version, encoding, server): (i64, String, i64) =
+            on_connection(&self.0.pool, ask).await.map_err(store_error::<Postgres>)?;
         let elapsed = started.elapsed();
         server_is_fit(version, &encoding)?;
         check::clock(now, elapsed, server)?;
-
-        let columns = sqlx::query(
-            "SELECT attname::text, format_type(atttypid, atttypmod), NOT attnotnull, \
-             COALESCE(attnum = ANY(indkey), false) \
-             FROM pg_attribute LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary \
-             WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
-        )
-        .bind(self.0.quoted_table())
-        .fetch_all(&self.0.pool)
-        .await
-        .map_err(failed)?;
-        let found = columns.iter().map(|row| {
-            Ok(Found {
-                name: row.try_get(0)?,
-                type_name: row.try_get(1)?,
-                is_nullable: row.try_get(2)?,
-                is_primary_key: row.try_get(3)?,
-            })
-        });
-        let found = found.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        check::shape(&self.0.table, &found, |content| match content {
-            Content::Key | Content::Proof | Content::Bytes => "bytea",
-            Content::Integer => "bigint",
-            Content::Data => "jsonb",
-        })?;
+        self.check_shape().await?;
         self.0.check_writable().await?;
         if let Some(source) = self.source() {
             source.connect().await?;

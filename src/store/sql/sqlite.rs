@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Row as _, Sqlite, SqlitePool,
+    Arguments as _, AssertSqlSafe, Connection as _, Row as _, Sqlite, SqliteConnection, SqlitePool,
     error::{BoxDynError, DatabaseError},
     sqlite::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
@@ -14,9 +14,10 @@ use sqlx::{
 use tokio::time::Instant;
 
 use super::{
-    check::{self, Content, Found},
-    dialect::{Dialect, Meaning, Syntax},
+    check,
+    dialect::{Catalog, Content, Dialect, Meaning, Syntax},
     error::store_error,
+    lent::on_connection,
     statement::{Placeholders, Value},
     store::SqlStore,
     table::Table,
@@ -48,6 +49,17 @@ impl Dialect for Sqlite {
         sweeps: "",
         returns_deleted: true,
         delete: "DELETE FROM {table} WHERE session_key IN ({chosen})",
+    };
+
+    const CATALOG: Catalog = Catalog {
+        columns: "SELECT name, type, 1 - \"notnull\", pk > 0 FROM pragma_table_info($1)",
+        indexes: "SELECT list.name, COALESCE(info.name, '') FROM pragma_index_list($1) AS list \
+                  CROSS JOIN pragma_index_info(list.name) AS info ORDER BY list.name, info.seqno",
+        type_name: |content| match content {
+            Content::Key | Content::Proof | Content::Bytes => "BLOB",
+            Content::Integer => "INTEGER",
+            Content::Data => "TEXT",
+        },
     };
 
     const HAS_ONE_WRITER: bool = true;
@@ -201,51 +213,34 @@ CREATE INDEX IF NOT EXISTS "{name}_sweep_at" ON {table} (sweep_at);
     ///
     /// # Errors
     ///
-    /// What the database says.
+    /// What the database says, or what is not as it should be then.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let mut transaction =
-            self.0.pool.begin_with("BEGIN IMMEDIATE").await.map_err(store_error::<Sqlite>)?;
-        sqlx::raw_sql(AssertSqlSafe(self.schema()))
-            .execute(&mut *transaction)
-            .await
-            .map_err(store_error::<Sqlite>)?;
-        transaction.commit().await.map_err(store_error::<Sqlite>)
+        let migrate = async |connection: &mut SqliteConnection| {
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            sqlx::raw_sql(AssertSqlSafe(self.schema())).execute(&mut *transaction).await?;
+            transaction.commit().await
+        };
+        on_connection(&self.0.pool, migrate).await.map_err(store_error::<Sqlite>)?;
+        self.check_shape().await
+    }
+
+    async fn check_shape(&self) -> Result<(), StoreError> {
+        self.0.check_shape(self.0.table.name.as_str()).await
     }
 
     pub(super) async fn check_all(&self, now: Timestamp) -> Result<(), StoreError> {
         let started = Instant::now();
-        let millis = "SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)";
-        let server: i64 = sqlx::query_scalar(millis)
-            .fetch_one(&self.0.pool)
+        let millis = async |connection: &mut SqliteConnection| {
+            sqlx::query_scalar(
+                "SELECT CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)",
+            )
+            .fetch_one(connection)
             .await
-            .map_err(store_error::<Sqlite>)?;
+        };
+        let server: i64 =
+            on_connection(&self.0.pool, millis).await.map_err(store_error::<Sqlite>)?;
         check::clock(now, started.elapsed(), server)?;
-
-        let columns = sqlx::query("SELECT name, type, \"notnull\", pk FROM pragma_table_info($1)")
-            .bind(self.0.table.name.as_str())
-            .fetch_all(&self.0.pool)
-            .await
-            .map_err(store_error::<Sqlite>)?;
-        let found: Result<Vec<_>, sqlx::Error> = columns
-            .iter()
-            .map(|row| {
-                Ok(Found {
-                    name: row.try_get(0)?,
-                    type_name: row.try_get(1)?,
-                    is_nullable: row.try_get::<i64, _>(2)? == 0,
-                    is_primary_key: row.try_get::<i64, _>(3)? != 0,
-                })
-            })
-            .collect();
-        check::shape(
-            &self.0.table,
-            &found.map_err(store_error::<Sqlite>)?,
-            |content| match content {
-                Content::Key | Content::Proof | Content::Bytes => "BLOB",
-                Content::Integer => "INTEGER",
-                Content::Data => "TEXT",
-            },
-        )?;
+        self.check_shape().await?;
         self.0.check_writable().await
     }
 }

@@ -1,12 +1,11 @@
 //! The operations, the same for all databases.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{Database, Executor, IntoArguments, Pool};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    check,
     columns::{self, Columns, Delta, NewRow, key_value, now_value},
     dialect::Dialect,
     error::Retries,
@@ -27,11 +26,16 @@ use crate::{
 /// How many sessions of a user one statement ends.
 const BATCH: usize = 1000;
 
+/// A session is swept so long after its end, at least: the node that sweeps may be ahead of one for
+/// which the session is still alive, by two seconds if `check` finds nothing wrong with either, and
+/// what that one asks may be on its way for as long as a call may take.
+const SLACK: Duration = Duration::from_secs(60);
+
 /// A table of sessions in a database. Cloning is cheap.
 pub(super) struct SqlStore<D: Dialect> {
     pub(super) pool: Pool<D>,
     pub(super) table: Table,
-    statements: Arc<Statements>,
+    pub(super) statements: Arc<Statements>,
     /// Who may write now, in a database that has one writer at a time: there, a queue is faster
     /// and fairer than to ask again and again.
     writer: Option<Arc<Mutex<()>>>,
@@ -195,6 +199,7 @@ where
         if self.execute(&statements.destroy_living, &values).await? > 0 {
             return Ok(true);
         }
+        // What a `DELETE` answers is a number alone, so its condition says what it was that is gone.
         // A node whose clock is behind may still take it for alive.
         if self.execute(&statements.destroy_expired, &values).await? > 0 {
             return Ok(false);
@@ -206,28 +211,32 @@ where
     pub(super) async fn list(
         &self,
         user: &UserId,
-        mut after: Option<SessionKey>,
+        after: Option<SessionKey>,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<SessionSummary>, StoreError> {
         let mut summaries = Vec::new();
+        // Of whatever length: a row whose key is none is skipped as well.
+        let mut after = after.map_or_else(Vec::new, |key| key.as_bytes().to_vec());
         // A page is filled up where records are skipped, or it would look like the last.
         while summaries.len() < limit {
             let missing = limit - summaries.len();
-            let after_key = after.as_ref().map_or(&[][..], |key| &key.as_bytes()[..]);
             let values = [
                 user_value(user),
-                ("after", Value::Bytes(Some(after_key))),
+                ("after", Value::Bytes(Some(&after))),
                 now_value(now),
                 ("limit", count_value(missing)),
             ];
             let rows = self.fetch(&self.statements.list, &values).await?;
             for row in &rows {
-                let key = columns::key::<D>(row)?;
-                after = Some(key);
-                match columns::record::<D>(row, Columns::WithoutData) {
-                    Ok(record) => summaries.push(record.summary(key)),
-                    Err(error) => report::corrupt(key, &error),
+                let bytes = columns::key_bytes::<D>(row)?;
+                after = bytes.to_vec();
+                match columns::key(bytes) {
+                    Ok(key) => match columns::record::<D>(row, Columns::WithoutData) {
+                        Ok(record) => summaries.push(record.summary(key)),
+                        Err(error) => report::corrupt(key, &error),
+                    },
+                    Err(error) => report::corrupt_key(&error),
                 }
             }
             if rows.len() < missing {
@@ -298,26 +307,10 @@ where
         if limit == 0 {
             return Ok(0);
         }
-        let values = [now_value(now), ("batch", count_value(limit))];
+        let slack = u64::try_from(SLACK.as_millis()).unwrap_or(u64::MAX);
+        let ended = Timestamp::from_unix_millis(now.as_unix_millis().saturating_sub(slack));
+        let values = [now_value(ended), ("batch", count_value(limit))];
         self.execute(&self.statements.sweep, &values).await
-    }
-
-    /// Writes nothing, in the way of each statement that does.
-    pub(super) async fn check_writable(&self) -> Result<(), StoreError> {
-        let statements = &self.statements;
-        for statement in
-            [&statements.probe_insert, &statements.probe_update, &statements.destroy_expired]
-        {
-            let nobody = [
-                ("key", Value::Bytes(Some(&[]))),
-                ("owner", Value::Bytes(None)),
-                ("now", Value::Integer(Some(0))),
-            ];
-            self.execute(statement, &nobody)
-                .await
-                .map_err(|error| check::not_writable(&self.table, &error))?;
-        }
-        Ok(())
     }
 
     /// Waits until this store may write.
@@ -335,7 +328,7 @@ where
         values: Values<'_, '_>,
     ) -> Result<usize, StoreError> {
         let _turn = self.turn().await;
-        let mut retries = Retries::default();
+        let mut retries = Retries::new();
         loop {
             let arguments = arguments::<D>(statement, values)?;
             let query = sqlx::query_with(statement.sql(), arguments);
@@ -352,7 +345,7 @@ where
         statement: &Statement,
         values: Values<'_, '_>,
     ) -> Result<Vec<D::Row>, StoreError> {
-        let mut retries = Retries::default();
+        let mut retries = Retries::new();
         loop {
             let arguments = arguments::<D>(statement, values)?;
             let query = sqlx::query_with(statement.sql(), arguments);

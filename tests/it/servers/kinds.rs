@@ -41,7 +41,8 @@ impl Kind {
             Self::Sentinel => "sentinel.conf --sentinel".to_owned(),
             Self::Postgres => format!(
                 "-D data -k {directory} -h 127.0.0.1 -p {port} -c fsync=off \
-                 -c full_page_writes=off -c shared_preload_libraries=pg_stat_statements"
+                 -c full_page_writes=off -c dynamic_shared_memory_type=mmap \
+                 -c shared_preload_libraries=pg_stat_statements"
             ),
             Self::MariaDb => format!(
                 "{} --socket={directory}/socket --bind-address=127.0.0.1 --port={port} \

@@ -66,6 +66,9 @@ async fn nothing_is_left_of_a_server_that_is_dropped() {
             let mut server = Server::started(kind, &[]).await;
             let (directory, process) = (server.directory().to_owned(), server.id());
             let memory = shared_memory(&server);
+            // What is killed can't remove the files that it has there.
+            let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+            assert!(!maps.contains(" /dev/shm/"), "{kind:?}: {maps}");
             if is_killed {
                 server.kill();
             }

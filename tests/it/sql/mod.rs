@@ -41,6 +41,7 @@ mod plans;
 mod postgres_feed;
 mod round_trips;
 mod schema;
+mod silence;
 mod sqlite_file;
 mod stored_bytes;
 mod sweeping;

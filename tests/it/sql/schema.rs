@@ -21,6 +21,8 @@ on_each_database!(
     many_nodes_migrate_at_once,
     a_read_only_database_is_told,
     nothing_is_created_behind_the_back,
+    a_missing_index_is_told,
+    the_longest_names_are_not_cut,
 );
 
 /// `check` fails in this way, and says what to do.
@@ -254,11 +256,55 @@ async fn a_table_can_have_any_name() {
     }
 }
 
-/// MySQL is told which index to take, and fails without it.
+const INDEXES: [&str; 3] = ["user", "user_key", "sweep_at"];
+
+async fn a_missing_index_is_told(mut bed: Bed) {
+    for suffix in INDEXES {
+        bed.table = unique();
+        bed.migrate().await.unwrap();
+        let index = format!("{}_{suffix}", bed.table);
+        let drop = match &bed.pool {
+            Pool::MySql(_) => format!("ALTER TABLE {{table}} DROP INDEX {index}"),
+            _ => format!("DROP INDEX {index}"),
+        };
+        bed.sql(&drop).await.unwrap();
+        fails(&bed.store(), StoreErrorKind::Other, &["schema", &index]).await;
+        // Nor is it one with other columns.
+        bed.sql(&format!("CREATE INDEX {index} ON {{table}} (label)")).await.unwrap();
+        fails(&bed.store(), StoreErrorKind::Other, &["schema", &index]).await;
+    }
+}
+
+/// Two names that differ in the last of as many letters as a name may have.
+async fn the_longest_names_are_not_cut(mut bed: Bed) {
+    let name = unique();
+    for last in ["a", "b"] {
+        bed.table = format!("{name}{}{last}", "_".repeat(47 - name.len()));
+        bed.migrate().await.unwrap();
+        bed.store().check(now()).await.unwrap();
+    }
+}
+
+/// Indexes and tables share one space of names there. MySQL's indexes are each table's own.
 #[tokio::test]
-async fn a_missing_index_is_told() {
-    let bed = Bed::mysql().await;
-    bed.sql("ALTER TABLE {table} DROP INDEX {table}_user_key").await.unwrap();
-    fails(&bed.store(), StoreErrorKind::Other, &["schema", &format!("{}_user_key", bed.table)])
-        .await;
+async fn a_name_that_is_taken_is_told() {
+    for mut bed in [Bed::sqlite().await, Bed::postgres().await] {
+        let first = bed.table.clone();
+        for suffix in INDEXES {
+            // The name of the table is that of another's index.
+            bed.table = format!("{first}_{suffix}");
+            let error = bed.migrate().await.unwrap_err();
+            says(&error, StoreErrorKind::Other, &[&bed.table]);
+            assert!(bed.store().check(now()).await.is_err());
+
+            // The name of an index is that of another's table.
+            let second = unique();
+            bed.table = format!("{second}_{suffix}");
+            bed.migrate().await.unwrap();
+            bed.table = second.clone();
+            let error = bed.migrate().await.unwrap_err();
+            says(&error, StoreErrorKind::Other, &[&format!("{second}_{suffix}")]);
+            assert!(bed.store().check(now()).await.is_err());
+        }
+    }
 }

@@ -2,22 +2,28 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use sqlx::AssertSqlSafe;
 use tokio::time::timeout;
 use tower_wristband::{
-    Sweeper, Timestamp,
+    Clock as _, SessionLayer, Sweeper, Timestamp,
     store::{Change, SessionStore, Updated},
-    testing::ManualClock,
+    testing::{self, ManualClock},
 };
 
 use super::bed::{Bed, Known, LIFETIME, Pool, now, user};
+use crate::support::{visit, who};
 
 on_each_database!(
     nodes_that_sweep_at_once_remove_each_session_once,
     a_session_that_was_just_extended_is_safe,
     a_sweeper_cleans_up,
     what_has_expired_is_swept_within_minutes,
+    what_is_alive_for_a_slower_node_is_not_swept,
 );
+
+/// What has expired is swept so much later at most, on time for all.
+const MINUTES: Duration = Duration::from_secs(323);
 
 fn long_ago() -> Timestamp {
     Timestamp::from_unix_millis(1_600_000_000_000)
@@ -64,7 +70,7 @@ async fn a_session_that_was_just_extended_is_safe(bed: Bed) {
     let expired = start + LIFETIME.idle();
     let just_before = Timestamp::from_unix_millis(expired.as_unix_millis() - 1);
     // What has expired is swept some minutes later.
-    let late = expired + Duration::from_secs(300);
+    let late = expired + MINUTES;
     for round in 0..60 {
         let known = Known::created(&one, None, start).await;
         let key = known.key;
@@ -152,7 +158,29 @@ async fn what_has_expired_is_swept_within_minutes(bed: Bed) {
     let expired = start + Duration::from_secs(100) + LIFETIME.idle();
     let just_before = Timestamp::from_unix_millis(expired.as_unix_millis() - 1);
     assert_eq!(store.sweep(10, just_before).await.unwrap(), 0);
-    assert_eq!(store.sweep(10, expired + Duration::from_secs(263)).await.unwrap(), 1);
+    assert_eq!(store.sweep(10, expired + MINUTES).await.unwrap(), 1);
+}
+
+/// One node's clock is ahead of the server's by what `check` allows, and the other's behind.
+async fn what_is_alive_for_a_slower_node_is_not_swept(bed: Bed) {
+    // Its end is the last moment of those that are swept together.
+    let last = now().as_unix_millis() | ((1 << 18) - 1);
+    let end = Timestamp::from_unix_millis(last);
+    let start = Timestamp::from_unix_millis(last - LIFETIME.idle().as_millis() as u64);
+    let (ahead, behind) = (ManualClock::new(), ManualClock::new());
+    behind.set(start);
+    let layer = SessionLayer::builder(bed.store()).clock(behind.clone()).lifetime(LIFETIME);
+    let layer = layer.build().unwrap();
+    let cookie = testing::issue(&layer, "alice").await;
+
+    behind.set(Timestamp::from_unix_millis(last - 1));
+    ahead.set(behind.now() + Duration::from_secs(2));
+    let node = bed.node().await;
+    assert_eq!(node.sweep(10, ahead.now()).await.unwrap(), 0);
+    assert_eq!(visit(&who(&layer), &cookie).await.status(), StatusCode::OK);
+    // That was a sign of life: it ends later.
+    assert_eq!(node.sweep(10, end + MINUTES).await.unwrap(), 0);
+    assert_eq!(node.sweep(10, end + LIFETIME.idle() + MINUTES).await.unwrap(), 1);
 }
 
 /// A write that leaves all indexes as they are is the cheapest that there is.

@@ -101,14 +101,11 @@ impl Source {
         let mut connection = Connection::open(&self.options).await?;
         // The first ping goes by the way of the writes: its echo shows that they reach the same
         // database as this connection.
-        let (table, _): (Option<Oid>, String) = sqlx::query_as(
-            "SELECT CAST(to_regclass($1) AS oid), CAST(pg_notify($2, 'pool') AS text)",
-        )
-        .bind(&self.table)
-        .bind(&connection.echoes)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(store_error::<Postgres>)?;
+        let sql = "SELECT CAST(to_regclass($1) AS oid), CAST(pg_notify($2, 'pool') AS text)";
+        let query = sqlx::query_as(sql).bind(&self.table).bind(&connection.echoes);
+        let ask = async |connection: &mut PgConnection| query.fetch_one(connection).await;
+        let (table, _): (Option<Oid>, String) =
+            on_connection(&self.pool, ask).await.map_err(store_error::<Postgres>)?;
         connection.table = table.ok_or_else(|| lost("the table is missing: call `migrate`"))?;
         connection.listen(&format!("{}{}", triggers::CHANNEL, connection.table.0)).await?;
         // What is told meanwhile is in front of the gap.
