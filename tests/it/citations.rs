@@ -36,11 +36,11 @@ fn cited(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The unit tests that a text cites as `` `src/a_file.rs: the_name_of_a_test` ``.
+/// The unit tests and explorations that a text cites as `` `src/a_file.rs: the_name_of_a_test` ``.
 fn cited_units(text: &str) -> Vec<(&str, &str)> {
     codes(text)
         .filter_map(|code| code.split_once(": "))
-        .filter(|(file, _)| file.starts_with("src/"))
+        .filter(|(file, _)| file.starts_with("src/") || file.starts_with("tests/explore/"))
         .collect()
 }
 
