@@ -419,6 +419,7 @@ mod service;
 mod session;
 mod sessions;
 pub mod store;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;

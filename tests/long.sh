@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for every change: properties with many more cases, concurrent histories on every store,
-# races run many times over, the oldest dependencies, fuzzing.
+# races run many times over and in many more schedules, the bugs that those have to catch, fuzzing, the
+# oldest dependencies.
 # Shards, each for a machine of its own: `tests/long.sh 1/3` runs the first of three.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -43,6 +44,13 @@ done
 for store in sqlite postgres mysql redis redis-cluster redis-sentinel; do
     cases="WRISTBAND_TEST_STORE=$store PROPTEST_CASES=1000"
     suites+=("$cases cargo test --locked --release --all-features --test it session_model")
+done
+explore="cargo test --locked --manifest-path tests/explore/Cargo.toml"
+for seed in 2 3 4; do
+    suites+=("WRISTBAND_SCHEDULES=200000 WRISTBAND_SEED=$seed $explore")
+done
+for third in 1/3 2/3 3/3; do
+    suites+=("./tests/explore/bugs.sh $third")
 done
 suites+=("./tests/oldest.sh")
 # Half an hour each, from what earlier runs have found on.

@@ -1,6 +1,6 @@
 //! What the layer and the other modules of the session need of a handle.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use smol_str::SmolStr;
 use tokio::sync::Semaphore;
@@ -17,6 +17,7 @@ use crate::{
     field::CheckedName,
     record::Record,
     report,
+    sync::{Mutex, MutexGuard},
     token::{Proof, SessionKey},
 };
 

@@ -3,10 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering, fence},
-    },
+    sync::{Arc, OnceLock},
     task::Poll,
 };
 
@@ -16,6 +13,7 @@ use tokio::sync::broadcast::{
 };
 
 use super::{Feed, FeedEvent, Heartbeat, Stamp};
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 
 /// How many events a listener may be behind before it misses some, and is told so.
 const CAPACITY: usize = 4096;

@@ -7,7 +7,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     record::Record,
     store::{Heartbeat, SessionStore},
+    sync::{Mutex, MutexGuard},
     token::SessionKey,
 };
 

@@ -36,12 +36,13 @@ fn cited(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The unit tests that a text cites as `` `src/a_file.rs: the_name_of_a_test` ``, and what it cites
-/// of the fuzz targets.
+/// The unit tests that a text cites as `` `src/a_file.rs: the_name_of_a_test` ``, and what it cites of
+/// the fuzz targets and the explorations.
 fn cited_units(text: &str) -> Vec<(&str, &str)> {
+    let places = ["src/", "fuzz/src/", "tests/explore/"];
     codes(text)
         .filter_map(|code| code.split_once(": "))
-        .filter(|(file, _)| file.starts_with("src/") || file.starts_with("fuzz/src/"))
+        .filter(|(file, _)| places.iter().any(|place| file.starts_with(place)))
         .collect()
 }
 

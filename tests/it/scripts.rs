@@ -164,7 +164,7 @@ fn the_long_tests_refuse_a_shard_that_is_none() {
     for shard in ["4/3", "0/3", "1/0", "1", "x/3", "1/3/2", "-1/3", "1/"] {
         assert_fails(&long("1 test", shard), "is no shard");
     }
-    for shard in ["1/40", "2/40"] {
+    for shard in ["1/90", "2/90"] {
         assert!(long("1 test", shard).status.success(), "{shard}");
     }
 }
@@ -172,7 +172,7 @@ fn the_long_tests_refuse_a_shard_that_is_none() {
 #[test]
 fn the_long_tests_fail_where_no_test_matches() {
     let _turn = turn();
-    assert_fails(&long("0 tests", "1/40"), "no test matches");
+    assert_fails(&long("0 tests", "1/90"), "no test matches");
 }
 
 /// `servers.sh`, which starts servers of its own even where those of the tests are.

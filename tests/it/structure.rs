@@ -24,7 +24,8 @@ use tower_wristband::{
 };
 
 /// A module imports only modules in front of it.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
+    "sync",
     "error",
     "clock",
     "token",

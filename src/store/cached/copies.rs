@@ -5,10 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError},
 };
 
 use futures_util::{
@@ -22,6 +19,10 @@ use crate::{
     error::StoreError,
     record::Record,
     store::{Stamp, keys::HashKeys},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     token::SessionKey,
 };
 

@@ -1,13 +1,14 @@
 //! Up to which moment everything is known.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{clock::Timestamp, store::Stamp};
+use crate::{
+    clock::Timestamp,
+    store::Stamp,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// The latest stamp of a feed. Readers take no lock.
 pub(super) struct Freshness {

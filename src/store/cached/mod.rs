@@ -10,7 +10,7 @@ mod users;
 use std::{
     fmt,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -37,6 +37,7 @@ use crate::{
     clock::Timestamp,
     error::{ConfigError, StoreError, StoreErrorKind},
     record::{Change, Record, SessionSummary},
+    sync::Mutex,
     token::{Proof, SessionKey},
     user::UserId,
 };

@@ -1,12 +1,6 @@
 //! What all handles of a near cache, and all questions that are under way, share.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::{sync::Notify, time::Instant};
@@ -20,6 +14,7 @@ use crate::{
     clock::Timestamp,
     record::Record,
     store::{FeedEvent, SessionStore, Stamp, StoreFuture, fanout::Fanout},
+    sync::atomic::{AtomicU64, Ordering},
     token::{Proof, SessionKey},
 };
 

@@ -1,12 +1,11 @@
 //! Whose sessions were ended all at once.
 
-use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::{collections::hash_map::RandomState, hash::BuildHasher};
 
-use crate::user::UserId;
+use crate::{
+    sync::atomic::{AtomicU64, Ordering},
+    user::UserId,
+};
 
 const SLOTS: usize = 1024;
 

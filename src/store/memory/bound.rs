@@ -1,15 +1,15 @@
 //! How many sessions there may be.
 
-use std::{
-    collections::VecDeque,
+use std::collections::VecDeque;
+
+use super::lock;
+use crate::{
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    token::SessionKey,
 };
-
-use super::lock;
-use crate::token::SessionKey;
 
 /// The queue is never searched for stale keys below this number.
 const MIN_STALE: usize = 64;

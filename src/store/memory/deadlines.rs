@@ -1,16 +1,15 @@
 //! When to look whether a session has expired.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use super::{keys::Fingerprint, lock};
+use crate::{
+    clock::Timestamp,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
-
-use super::{keys::Fingerprint, lock};
-use crate::clock::Timestamp;
 
 const SHARDS: usize = 64;
 

@@ -12,7 +12,7 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use self::{bound::Bound, sessions::Sessions};
@@ -20,6 +20,7 @@ use super::{Feed, Heartbeat, Rotated, SessionStore, StoreFuture, Updated};
 use crate::{
     clock::Timestamp,
     record::{Change, Record, SessionSummary},
+    sync::{Mutex, MutexGuard},
     token::{Proof, SessionKey},
     user::UserId,
 };

@@ -4,11 +4,14 @@ use std::{
     collections::{BTreeSet, hash_map::RandomState},
     hash::BuildHasher,
     ops::Bound,
-    sync::{Mutex, MutexGuard},
 };
 
 use super::lock;
-use crate::{token::SessionKey, user::UserId};
+use crate::{
+    sync::{Mutex, MutexGuard},
+    token::SessionKey,
+    user::UserId,
+};
 
 const SHARDS: usize = 64;
 
