@@ -47,7 +47,7 @@ pub struct Bed {
     /// The name of the table.
     pub table: String,
     /// Where the file is; removed with it.
-    pub _directory: Option<TempDir>,
+    _directory: Option<TempDir>,
 }
 
 /// A name that nothing else has.

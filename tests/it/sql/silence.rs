@@ -85,7 +85,8 @@ async fn a_start_that_is_given_up_makes_room_for_another() {
     let store = bed.store_on(&Pool::Postgres(pool.clone()));
     for migrates in [false, true] {
         store.check(now()).await.unwrap();
-        until("the pool has it again", async || pool.num_idle() == 1).await;
+        let is_back = async || pool.num_idle() == pool.size() as usize;
+        until("the pool has all again", is_back).await;
         proxy.set(Fault::BlackHole).await;
         if migrates {
             is_given_up(postgres.migrate()).await;
