@@ -167,6 +167,22 @@ async fn the_end_of_a_request_waits_for_a_clone_that_rotates() {
     ends_during_a_save(Operation::Rotate).await;
 }
 
+#[tokio::test]
+async fn the_end_of_a_request_waits_for_a_clone_whose_update_creates() {
+    let world = world();
+    let request = InFlight::without_cookie(&world).await;
+    let gate = Gate::new();
+    world.faults.next(Operation::Create, Fault::HoldReply(gate.clone()));
+    let clone = request.session.clone();
+    let update = tokio::spawn(async move { clone.update("n", plus_one).await });
+    gate.arrived().await;
+    let response = request.start_answering(text(""));
+    tokio::task::yield_now().await;
+    gate.release();
+    update.await.unwrap().unwrap();
+    assert_eq!(cookies_set(&response.await.unwrap()), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clone_that_never_gets_its_answer_fails_the_request_in_time() {
     let world = near_world();
@@ -260,6 +276,34 @@ async fn a_login_that_is_stored_ends_the_session_it_left_behind_also_after_a_can
 }
 
 #[tokio::test]
+async fn what_is_read_late_of_a_session_that_the_handle_has_left_does_not_get_into_the_new_one() {
+    let world = world();
+    let request = InFlight::with(&world, &world.signed_in("alice").await).await;
+    let gate = Gate::new();
+    world.faults.next(Operation::Load, Fault::HoldReply(gate.clone()));
+    let clone = request.session.clone();
+    let reload = tokio::spawn(async move { clone.reload().await });
+    gate.arrived().await;
+    request.session.log_in("bob").unwrap();
+    request.session.save().await.unwrap();
+    gate.release();
+    assert_eq!(reload.await.unwrap().unwrap_err().kind(), SessionErrorKind::Gone);
+    assert_eq!(request.session.user_id(), Some(user("bob")));
+}
+
+#[tokio::test]
+async fn the_session_that_a_login_leaves_behind_is_ended_once() {
+    for world in worlds() {
+        let request = InFlight::with(&world, &world.signed_in("alice").await).await;
+        request.session.log_in("bob").unwrap();
+        request.session.save().await.unwrap();
+        assert_eq!(world.faults.calls(Operation::Destroy), 1);
+        request.finish().await;
+        assert_eq!(world.faults.calls(Operation::Destroy), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_login_that_is_dropped_leaves_the_other_users_session_alone() {
     for world in worlds() {
         let cookie = world.signed_in("alice").await;
@@ -317,6 +361,26 @@ async fn a_session_made_for_a_lost_login_keeps_the_lifetime_of_the_lost_one() {
         assert!(record.field("cart").is_some());
     }
 }
+
+#[tokio::test]
+async fn a_session_made_for_a_lost_login_has_the_data_of_the_same_user_and_of_no_other() {
+    for (second, has_cart) in [("alice", true), ("bob", false)] {
+        for world in worlds() {
+            let first = InFlight::without_cookie(&world).await;
+            first.session.log_in("alice").unwrap();
+            first.session.insert("cart", "a hat").unwrap();
+            let cookie = cookie_from(&first.finish().await).unwrap();
+            let request = InFlight::with(&world, &cookie).await;
+            world.rotate(&cookie).await;
+            request.session.log_in(second).unwrap();
+            request.session.save().await.unwrap();
+            let record = stored(&world, request.session.key().unwrap()).await.unwrap();
+            assert_eq!(record.user(), Some(&user(second)));
+            assert_eq!(record.field("cart").is_some(), has_cart);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_wish_for_another_session_is_not_retired_by_a_commit_of_the_old_one() {
     let world = world();

@@ -166,6 +166,22 @@ async fn the_defaults_are_what_the_documentation_says() {
     assert_eq!(world.layer.sessions().count(&alice).await.unwrap(), 0);
 }
 
+#[tokio::test]
+async fn what_is_replaced_or_cleared_makes_room_for_as_much_data() {
+    let layer = builder().max_data_bytes(8).build().unwrap();
+    let handler = app(&layer.optional(), |session| async move {
+        session.insert("n", &1234567).unwrap();
+        session.insert("n", &7654321).unwrap();
+        session.save().await.unwrap();
+        session.insert("n", &1234567).unwrap();
+        session.save().await.unwrap();
+        session.clear().unwrap();
+        session.insert("m", &1234567).unwrap();
+        text("")
+    });
+    assert_eq!(send(&handler, get("/")).await.status(), StatusCode::OK);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_call_may_take_five_seconds_unless_told_otherwise() {
     use tower_wristband::testing::{Fault, Operation};

@@ -240,6 +240,19 @@ async fn what_the_node_ends_itself_is_known_at_once_though_the_store_tells_nothi
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_nothing_was_ended_nobody_is_looked_at() {
+    let world = untold();
+    let session = stream(&world.layer, &world.signed_in("alice").await).await;
+    let mut ended = session.ended();
+    assert_eq!(within_a_moment(&mut ended).await, None);
+    let loads = world.loads();
+    let bob = "bob".parse().unwrap();
+    assert_eq!(world.layer.sessions().revoke_user(&bob).await.unwrap(), 0);
+    assert_eq!(within_a_moment(&mut ended).await, None);
+    assert_eq!(world.loads(), loads);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_feed_that_falls_silent_is_made_up_for_by_looking() {
     let store = FaultyStore::new(MemoryStore::new()).with_feed(|_| {
         Some(Feed::new(async |events: FeedSender| {

@@ -6,12 +6,13 @@ use http::{HeaderValue, Response, StatusCode};
 use tower_wristband::{
     Session, SessionKey, StoreErrorKind, UserId,
     store::SessionToken,
-    testing::{Fault, Operation, cookie_from},
+    testing::{Fault, Gate, Operation, cookie_from},
 };
 use tracing::Level;
 
 use crate::{
     captured::{Capture, Event},
+    in_flight::{InFlight, cancel},
     support::{World, app, get, send, status, text, visit, who, world, world_with},
 };
 
@@ -270,6 +271,21 @@ async fn changes_to_a_session_that_ended_meanwhile_are_told_as_gone() {
 }
 
 #[tokio::test]
+async fn activity_that_a_client_did_not_wait_for_is_not_worth_an_event() {
+    let world = world();
+    let cookie = world.signed_in("alice").await;
+    world.clock.advance(Duration::from_secs(1800));
+    let request = InFlight::with(&world, &cookie).await;
+    let gate = Gate::new();
+    world.faults.next(Operation::Touch, Fault::HoldReply(gate.clone()));
+    let capture = Capture::start();
+    let response = request.start_answering(text(""));
+    gate.arrived().await;
+    cancel(response).await;
+    assert_eq!(capture.take(), []);
+}
+
+#[tokio::test]
 async fn changes_dropped_by_a_server_error_are_a_warning_with_the_reason() {
     let world = world();
     let failing = app(&world.layer.optional(), |session| async move {
@@ -283,6 +299,28 @@ async fn changes_dropped_by_a_server_error_are_a_warning_with_the_reason() {
     assert_eq!((event.level, &*event.message), (Level::WARN, "session changes dropped"));
     assert_eq!(event.field("reason"), Some("the response is an error of the server"));
     assert_eq!(event.field("key"), None, "there was no session");
+}
+
+#[tokio::test]
+async fn changes_that_an_update_brought_along_are_a_warning_if_it_fails_and_nothing_if_not() {
+    let world = world();
+    let cookie = world.signed_in("alice").await;
+    let request = InFlight::with(&world, &cookie).await;
+    let plus_one = |n: Option<u32>| Some(n.unwrap_or(0) + 1);
+    let capture = Capture::start();
+    request.session.insert("n", &1).unwrap();
+    assert_eq!(request.session.update("n", plus_one).await.unwrap(), Some(2));
+    assert_eq!(capture.take(), []);
+
+    request.session.insert("n", &1).unwrap();
+    world.faults.next(Operation::Update, Fault::Error(StoreErrorKind::Unavailable));
+    request.session.update("n", plus_one).await.unwrap_err();
+    let events = capture.take();
+    let dropped: Vec<_> =
+        events.iter().filter(|event| event.message == "session changes dropped").collect();
+    assert_eq!(dropped.len(), 1, "{events:?}");
+    let reason = "an update that brought them along failed or was cancelled";
+    assert_eq!(dropped[0].field("reason"), Some(reason));
 }
 
 #[tokio::test]

@@ -200,6 +200,18 @@ async fn a_session_can_have_a_lifetime_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_login_can_give_a_visitors_session_another_lifetime() {
+    for world in worlds() {
+        let request = InFlight::with(&world, &world.anonymous().await).await;
+        request.session.log_in("alice").unwrap();
+        request.session.set_lifetime(Lifetime::AAL1).unwrap();
+        request.session.save().await.unwrap();
+        let record = stored(&world, request.session.key().unwrap()).await.unwrap();
+        assert_eq!(record.lifetime(), Lifetime::AAL1);
+    }
+}
+
+#[tokio::test]
 async fn another_lifetime_comes_with_another_token_that_tells_the_browser_what_is_left() {
     for world in worlds() {
         let old = world.signed_in("alice").await;

@@ -358,3 +358,23 @@ async fn a_bad_user_id_is_an_error_and_changes_nothing() {
     assert_eq!(cookies_set(&request.finish().await), 0);
     assert_eq!(world.living().await, 0);
 }
+
+#[tokio::test]
+async fn a_login_is_recent_for_as_long_as_was_asked_and_not_longer() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    for world in worlds() {
+        let cookie = log_in(&world, "alice").await;
+        let recent = async |cookie| {
+            let session = InFlight::with(&world, cookie).await.session;
+            session.authenticated_within(10 * MINUTE)
+        };
+        assert!(recent(&cookie).await);
+        world.clock.advance(10 * MINUTE - Duration::from_millis(1));
+        assert!(recent(&cookie).await);
+        world.clock.advance(Duration::from_millis(1));
+        assert!(!recent(&cookie).await);
+        world.clock.advance(MINUTE);
+        assert!(!recent(&cookie).await);
+        assert!(!recent(&world.anonymous().await).await, "nobody has logged in");
+    }
+}

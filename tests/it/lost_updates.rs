@@ -260,8 +260,10 @@ async fn an_update_that_others_disturb_without_end_is_an_error_in_time_and_write
         let key = request.session.key().unwrap();
         let start = tokio::time::Instant::now();
         let mut others = 1_u64;
+        let mut paused = Vec::new();
         let disturbed = |_: Option<u32>| {
             others += 1;
+            paused.push(start.elapsed() > Duration::ZERO);
             let change = Change::new(others).with_field("others", &others).unwrap();
             let written = world.store.update(key, change, 1, None, world.clock.now());
             assert!(written.into_ready().is_ok(), "another writes between its load and its store");
@@ -275,6 +277,8 @@ async fn an_update_that_others_disturb_without_end_is_an_error_in_time_and_write
         assert_eq!(record.field("count"), None);
         assert_eq!(record.field("others"), Some(&*others.to_string()));
         assert!(others > 10, "it did try again");
+        let at_once = paused.iter().take_while(|paused| !**paused).count();
+        assert_eq!(at_once, 9, "the first attempt and eight more");
     }
 }
 

@@ -42,6 +42,7 @@ async fn a_users_living_sessions_are_listed_in_pages_in_the_order_of_their_keys(
         let sessions = world.layer.sessions();
         let alice = user("alice");
         assert_eq!(sessions.count(&alice).await.unwrap(), 5, "the first one has expired");
+        assert_eq!(world.faults.calls(Operation::List), 1, "one page has them all");
         let mut listed = Vec::new();
         let mut page = Page::first(2);
         let mut sizes = Vec::new();
@@ -286,6 +287,7 @@ async fn the_time_of_authentication_moves_only_at_a_login() {
         let cookie = world.anonymous().await;
         let request = InFlight::with(&world, &cookie).await;
         let session = &request.session;
+        let created = world.clock.now();
         assert_eq!(session.authenticated_at(), None);
         session.log_in("alice").unwrap();
         assert_eq!(session.authenticated_at(), None, "it is not stored");
@@ -302,6 +304,7 @@ async fn the_time_of_authentication_moves_only_at_a_login() {
         session.reload().await.unwrap();
         assert_eq!(session.authenticated_at(), Some(login));
         assert_eq!(session.last_seen_at(), Some(world.clock.now()));
+        assert_eq!(session.created_at(), Some(created));
 
         session.log_in("alice").unwrap();
         session.save().await.unwrap();
