@@ -20,7 +20,8 @@ local NEVER = 281474976710655 -- instead of a time
 local found = redis.pcall('GET', key)
 if type(found) == 'table' and found.err:sub(1, 9) ~= 'WRONGTYPE' then return found end
 local format = type(found) == 'string' and found:byte()
-local has_head, _, authenticated, user, calls, behind = pcall(struct.unpack, HEAD, found)
+local has_head, authenticated, user, calls, behind, _
+if format then has_head, _, authenticated, user, calls, behind = pcall(struct.unpack, HEAD, found) end
 local ended = has_head and format == 0 and behind == #found
 
 -- 8 bytes of id and 4 of the server's time in seconds for each call.
