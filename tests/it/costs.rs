@@ -6,18 +6,19 @@ use std::{
     hint::black_box,
     pin::pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use allocation_counter::measure;
 use http::{HeaderValue, Request, Response, header::COOKIE};
 use tower::{Layer, Service, service_fn};
 use tower_wristband::{
-    Lifetime, MemoryStore, Session, SessionLayer, SessionToken, Timestamp,
+    CachedStore, Lifetime, MemoryStore, Session, SessionLayer, SessionToken, Timestamp,
     store::{Change, Record, SessionStore},
-    testing::{Operation, issue},
+    testing::{FaultyStore, Operation, issue},
 };
 
-use crate::support::{World, app, get, send, text, visit, who, world};
+use crate::support::{App, World, app, get, send, text, visit, who, world};
 
 /// The answer of a future that needs no runtime.
 fn now<F: Future>(future: F) -> F::Output {
@@ -102,6 +103,23 @@ fn a_request_without_a_cookie_that_touches_nothing_allocates_at_most_four_times(
 }
 
 #[test]
+fn a_read_that_a_near_cache_answers_allocates_no_more_than_one_in_memory() {
+    let read: fn(&Session) = |session| drop(black_box(session.user_id()));
+    let counts = [false, true].map(|is_cached| {
+        let store = MemoryStore::new();
+        let layer = if is_cached {
+            SessionLayer::new(CachedStore::within(store, Duration::from_secs(3_600)))
+        } else {
+            SessionLayer::new(store)
+        };
+        let cookie = now(issue(&layer, "alice"));
+        // The least of several is a hit.
+        allocations(&layer, Some(&cookie), read)
+    });
+    assert_eq!(counts[0], counts[1]);
+}
+
+#[test]
 fn a_nested_mount_adds_little() {
     let layer = SessionLayer::new(MemoryStore::new());
     let cookie = now(issue(&layer, "alice"));
@@ -137,6 +155,59 @@ async fn calls(world: &World, operation: Operation, request: impl Future) -> (us
     let before = (world.store_calls(), world.faults.calls(operation));
     request.await;
     (world.store_calls() - before.0, world.faults.calls(operation) - before.1)
+}
+
+/// What requests of each kind ask of a store that may have a near cache in front of it. Each is
+/// the first since its session was written to, so that the cache has no copy.
+async fn store_calls(is_cached: bool) -> Vec<usize> {
+    let store = FaultyStore::new(MemoryStore::new());
+    let faults = store.faults();
+    let layer = if is_cached {
+        SessionLayer::new(CachedStore::new(store).expect("it has a feed"))
+    } else {
+        SessionLayer::new(store)
+    };
+    layer.sessions().check().await.expect("all is well");
+    let actions: [fn(&Session); 4] = [
+        |session| session.insert("n", &1).unwrap(),
+        |session| session.rotate().unwrap(),
+        |session| session.log_in("alice").unwrap(),
+        |session| session.log_in("bob").unwrap(),
+    ];
+    let mut counts = Vec::new();
+    let mut count = async |app: App, cookie: Option<HeaderValue>| {
+        let before = faults.total_calls();
+        let response = match cookie {
+            Some(cookie) => visit(&app, &cookie).await,
+            None => send(&app, get("/")).await,
+        };
+        assert!(response.status().is_success());
+        counts.push(faults.total_calls() - before);
+    };
+    for action in actions {
+        let app = || {
+            app(&layer.optional(), move |session| async move {
+                action(&session);
+                text("")
+            })
+        };
+        count(app(), None).await;
+        count(app(), Some(issue(&layer, "alice").await)).await;
+    }
+    let logout = app(&layer, |session| async move {
+        session.log_out().await.unwrap();
+        text("")
+    });
+    count(logout, Some(issue(&layer, "alice").await)).await;
+    count(who(&layer), Some(issue(&layer, "alice").await)).await;
+    counts
+}
+
+#[tokio::test]
+async fn behind_a_near_cache_no_request_asks_the_store_more_often() {
+    let counts = store_calls(true).await;
+    assert_eq!(counts, store_calls(false).await);
+    assert!(counts.iter().sum::<usize>() >= counts.len(), "they are counted: {counts:?}");
 }
 
 #[tokio::test]

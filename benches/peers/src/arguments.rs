@@ -92,6 +92,16 @@ impl Arguments {
         Ok(databases)
     }
 
+    /// Those that are to be measured behind near caches.
+    pub(crate) fn cached(&self) -> Result<Vec<Database>> {
+        ensure!(
+            self.redis.is_some() || !self.cases.contains(&Case::Cached),
+            "--case cached needs --redis"
+        );
+        let cached = self.redis.iter().map(|url| Database::cached(url, |name| self.has_peer(name)));
+        Ok(cached.collect())
+    }
+
     /// Under load, each takes seconds.
     pub(crate) fn end_to_end_rounds(&self) -> u32 {
         self.rounds.unwrap_or(if self.quick { 2 } else { 30 })

@@ -68,6 +68,14 @@
 //! PostgreSQL a proxy does. sqlx's pool sends a `Sync` after each use of a connection: these *pings*
 //! are in the bytes, but not in the round trips, for the request doesn't wait for them.
 //!
+//! `--case cached` puts near caches in front of Redis: [`CachedStore`](tower_wristband::CachedStore)
+//! before our store, `CachingSessionStore` with moka before that of tower-sessions. Every session is
+//! read once before reads are measured; *overhead* is above the service without a layer. A write goes
+//! to Redis and drops the copy, so the request after it loads the session again, as each one does
+//! without a cache. What Redis tells the cache of a write is in the bytes, and in the time, but no
+//! round trip. tower-sessions keeps what it writes in its cache, where a node doesn't learn what
+//! others have written or ended.
+//!
 //! The servers should do nothing else meanwhile. In PostgreSQL everything is in the schema
 //! `wristband_peers`, which is dropped before and after. In Redis all sessions are logged out at the
 //! end, the other keys expire within an hour.

@@ -18,6 +18,7 @@ use crate::{
 pub(crate) struct Plan {
     contestants: Vec<&'static Contestant>,
     databases: Vec<Database>,
+    cached: Vec<Database>,
     pub(crate) rounds: u32,
     pub(crate) round: Duration,
     quick: bool,
@@ -45,6 +46,7 @@ impl Plan {
         Ok(Self {
             contestants: CONTESTANTS.iter().filter(takes_part).collect(),
             databases: arguments.databases()?,
+            cached: arguments.cached()?,
             rounds: arguments.rounds(),
             round: Duration::from_millis(if arguments.quick { 2 } else { 50 }),
             quick: arguments.quick,
@@ -56,15 +58,16 @@ impl Plan {
         let measure = |&sessions| match case {
             Case::Yardstick => Ok(self.yardstick()),
             Case::ReadDuringSweep => Ok(self.read_during_sweep(sessions, executor)),
-            Case::Databases => self.in_databases(),
+            Case::Databases => self.measure_in(&self.databases),
+            Case::Cached => self.measure_in(&self.cached),
             _ => Ok(self.requests(case, sessions, executor)),
         };
         let sizes = case.sizes(self.quick).iter().map(measure).collect::<Result<Vec<_>>>()?;
         Ok(sizes.concat())
     }
 
-    fn in_databases(&self) -> Result<Vec<Measurement>> {
-        let measured = self.databases.iter().map(|database| database.measure(self));
+    fn measure_in(&self, databases: &[Database]) -> Result<Vec<Measurement>> {
+        let measured = databases.iter().map(|database| database.measure(self));
         Ok(measured.collect::<Result<Vec<_>>>()?.concat())
     }
 

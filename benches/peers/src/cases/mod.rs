@@ -51,6 +51,8 @@ pub(crate) enum Case {
     ReadDuringSweep,
     /// All that is measured with --redis and --postgres
     Databases,
+    /// The same with near caches in front of what is measured with --redis
+    Cached,
 }
 
 impl Case {
@@ -114,7 +116,7 @@ pub(crate) fn start<P: InMemory>(case: Case, sessions: usize, executor: &Executo
         Case::Login => login::login(&fixture, executor),
         Case::Logout => login::logout(&fixture, executor),
         Case::Mixed => mixed::mixed(&fixture, executor),
-        Case::ReadDuringSweep | Case::Yardstick | Case::Databases => {
+        Case::ReadDuringSweep | Case::Yardstick | Case::Databases | Case::Cached => {
             unreachable!("these have rounds of their own")
         }
     };

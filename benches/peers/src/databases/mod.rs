@@ -3,6 +3,9 @@
 //! All requests come from one thread, with one of them in flight at a time or 64. Those that ask
 //! Redis share one connection, those that ask PostgreSQL a pool of ten, which is what sqlx has
 //! unless it is told otherwise.
+//!
+//! With a near cache in front of Redis, the price is what a request takes above the service without
+//! a layer.
 
 mod case;
 mod proxy;
@@ -22,7 +25,7 @@ use self::{
 };
 use crate::{
     measurement::Measurement,
-    peers::{InDatabase, postgres, redis},
+    peers::{BARE, Bare, InDatabase, postgres, redis},
     rounds::{Plan, Spread, in_turn, tenths},
 };
 
@@ -30,6 +33,9 @@ use crate::{
 pub(crate) const BARE_COMMAND: &str = "bare command";
 
 const IN_FLIGHT: [usize; 2] = [1, 64];
+
+/// What the names of the cases begin with in which there are near caches.
+pub(crate) const CACHED: &str = "cached_";
 
 /// The size of a pool.
 const CONNECTIONS: u32 = 10;
@@ -53,7 +59,9 @@ pub(crate) enum Kind {
 pub(crate) struct Database {
     kind: Kind,
     address: Address,
-    /// The first one is the bare command.
+    /// What the names of the cases begin with.
+    prefix: &'static str,
+    /// The first one is the bare command or service.
     contestants: Vec<&'static Contestant>,
 }
 
@@ -92,9 +100,19 @@ const ON_POSTGRES: [Contestant; 3] = [
     Contestant::of::<postgres::TowerSessions>(),
 ];
 
+/// With near caches, and what is behind these.
+const CACHED_ON_REDIS: [Contestant; 5] = [
+    Contestant::of::<Bare>(),
+    Contestant::of::<redis::Cached>(),
+    Contestant::of::<redis::Wristband>(),
+    Contestant::of::<redis::CachedTowerSessions>(),
+    Contestant::of::<redis::TowerSessions>(),
+];
+
 /// All of them.
 pub(crate) fn contestants() -> impl Iterator<Item = &'static Contestant> {
-    ON_REDIS.iter().chain(&ON_POSTGRES)
+    let cached = CACHED_ON_REDIS.iter().filter(|one| one.name.ends_with("+cache"));
+    ON_REDIS.iter().chain(cached).chain(&ON_POSTGRES)
 }
 
 impl Database {
@@ -104,10 +122,27 @@ impl Database {
             Kind::Redis => &ON_REDIS,
             Kind::Postgres => &ON_POSTGRES,
         };
-        let takes_part = |one: &&Contestant| one.name.ends_with(BARE_COMMAND) || has_peer(one.name);
+        Self::of(kind, url, "", contestants, has_peer)
+    }
+
+    /// Redis behind near caches; the bare service always takes part.
+    pub(crate) fn cached(url: &Url, has_peer: impl Fn(&str) -> bool) -> Self {
+        Self::of(Kind::Redis, url, CACHED, &CACHED_ON_REDIS, has_peer)
+    }
+
+    fn of(
+        kind: Kind,
+        url: &Url,
+        prefix: &'static str,
+        contestants: &'static [Contestant],
+        has_peer: impl Fn(&str) -> bool,
+    ) -> Self {
+        let is_bare = |one: &Contestant| one.name == BARE || one.name.ends_with(BARE_COMMAND);
+        let takes_part = |one: &&Contestant| is_bare(one) || has_peer(one.name);
         Self {
             kind,
             address: Address { url: url.clone(), connections: CONNECTIONS },
+            prefix,
             contestants: contestants.iter().filter(takes_part).collect(),
         }
     }
@@ -151,12 +186,13 @@ impl Bench<'_> {
                     let Traffic { round_trips, pings, sent, received } = traffic[index];
                     let load =
                         if (one.begins_with_load)(case) { loads[index].round_trips } else { 0.0 };
-                    let is_bare = index == 0;
+                    // A near cache has what is only read, and not what is written to.
+                    let has_load = index > 0 && self.database.prefix != CACHED;
                     Measurement {
-                        case: case.name().to_owned(),
+                        case: format!("{}{}", self.database.prefix, case.name()),
                         in_flight: Some(in_flight),
                         round_trips: Some(tenths(round_trips)),
-                        operation_round_trips: (!is_bare).then(|| tenths(round_trips - load)),
+                        operation_round_trips: has_load.then(|| tenths(round_trips - load)),
                         pings: Some(tenths(pings)).filter(|pings| *pings > 0.0),
                         bytes_sent: Some(tenths(sent)),
                         bytes_received: Some(tenths(received)),
@@ -196,8 +232,13 @@ impl Bench<'_> {
     fn line(&self, index: usize, times: &[Vec<f64>]) -> Measurement {
         let contestant = self.database.contestants[index];
         let ns = Spread::of(times[index].clone());
-        let beside_bare = zip(&times[index], &times[0]).map(|(own, bare)| own / bare);
-        let beside_bare = (index > 0).then(|| Spread::of(beside_bare.collect()));
+        let is_command = self.database.contestants[0].name != BARE;
+        let compared = |with: fn(f64, f64) -> f64| {
+            let rounds = zip(&times[index], &times[0]).map(|(own, bare)| with(*own, *bare));
+            (index > 0).then(|| Spread::of(rounds.collect()))
+        };
+        let beside_bare = compared(|own, bare| own / bare).filter(|_| is_command);
+        let overhead = compared(|own, bare| own - bare).filter(|_| !is_command);
         Measurement {
             peer: contestant.name.to_owned(),
             version: (contestant.version)(),
@@ -206,6 +247,9 @@ impl Bench<'_> {
             ns: Some(tenths(ns.median)),
             ns_min: Some(tenths(ns.min)),
             ns_max: Some(tenths(ns.max)),
+            overhead_ns: overhead.map(|spread| tenths(spread.median)),
+            overhead_ns_min: overhead.map(|spread| tenths(spread.min)),
+            overhead_ns_max: overhead.map(|spread| tenths(spread.max)),
             times_bare_command: beside_bare.map(|spread| hundredths(spread.median)),
             times_bare_command_min: beside_bare.map(|spread| hundredths(spread.min)),
             times_bare_command_max: beside_bare.map(|spread| hundredths(spread.max)),

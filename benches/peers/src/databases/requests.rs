@@ -95,6 +95,11 @@ async fn series<P: Peer>(
     }
     // Without a session, few are enough: nobody uses them.
     requests.sessions = requests.log_in(if case.has_session() { SESSIONS } else { 1 }).await.into();
+    if case == Case::Read {
+        // From now on, a near cache has them.
+        let cookies = requests.sessions.iter().cloned().map(Some).collect();
+        send(&requests.service, cookies, in_flight).await;
+    }
     Box::new(requests)
 }
 

@@ -101,8 +101,9 @@ async fn of_redis(connection: &mut MultiplexedConnection) -> Result<Traffic> {
         value.parse::<f64>().with_context(|| format!("{name} is {value:?}"))
     };
     Ok(Traffic {
-        // A client that has one request in flight waits for each of them.
-        round_trips: number("total_writes_processed")?,
+        // A client that has one request in flight waits for the answer to each of them. What the
+        // server writes by itself, that something has changed, nobody waits for.
+        round_trips: number("total_reads_processed")?,
         pings: 0.0,
         sent: number("total_net_input_bytes")?,
         received: number("total_net_output_bytes")?,

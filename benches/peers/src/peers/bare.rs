@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 
+use anyhow::Result;
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::{Backlog, InMemory, Peer, versions};
-use crate::{executor::Executor, handlers::App};
+use super::{Backlog, InDatabase, InMemory, Peer, versions};
+use crate::{databases::Address, executor::Executor, handlers::App};
 
 pub(crate) struct Bare;
 
@@ -42,6 +43,12 @@ impl InMemory for Bare {
 
     fn backlog(_: usize, _: &Executor) -> Result<Backlog<Self>, &'static str> {
         Err("it keeps no sessions")
+    }
+}
+
+impl InDatabase for Bare {
+    async fn connect(_: &Address) -> Result<Self> {
+        Ok(Self)
     }
 }
 

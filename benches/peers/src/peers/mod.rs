@@ -18,6 +18,7 @@ use std::{
 use anyhow::Result;
 use axum_core::extract::FromRequestParts;
 
+pub(crate) use self::bare::Bare;
 use crate::{
     cases::{Case, Series, start, sweep},
     databases::Address,
@@ -122,10 +123,10 @@ impl Contestant {
 }
 
 /// What the others are compared with.
-pub(crate) const BARE: &str = bare::Bare::NAME;
+pub(crate) const BARE: &str = Bare::NAME;
 
 pub(crate) const CONTESTANTS: [Contestant; 6] = [
-    Contestant::of::<bare::Bare>(),
+    Contestant::of::<Bare>(),
     Contestant::of::<wristband::Wristband>(),
     Contestant::of::<tower_sessions::TowerSessions>(),
     Contestant::of::<tower_sessions_moka::TowerSessionsMoka>(),

@@ -1,14 +1,15 @@
-//! Stores in Redis, each on one connection, and one bare command.
+//! Stores in Redis, each on one connection, near caches in front of them, and one bare command.
 
 use anyhow::Result;
 use redis::{AsyncCommands as _, Client, aio::MultiplexedConnection};
 use tower::{Layer as _, service_fn};
-use tower_sessions_0_14::SessionManagerLayer;
+use tower_sessions_0_14::{CachingSessionStore, SessionManagerLayer};
+use tower_sessions_moka_store::MokaStore;
 use tower_sessions_redis_store::{
     RedisStore,
     fred::{clients, prelude::*, types::config::Config},
 };
-use tower_wristband::SessionLayer;
+use tower_wristband::{CachedStore, SessionLayer};
 
 use super::{
     InDatabase, Peer, bare::use_of_no_session, tower_sessions::use_of_session, versions,
@@ -38,9 +39,36 @@ impl Peer for Wristband {
 
 impl InDatabase for Wristband {
     async fn connect(address: &Address) -> Result<Self> {
-        let client = Client::open(address.url.as_str())?;
-        let store = tower_wristband::RedisStore::new(client).with_prefix(PREFIX)?;
-        Ok(Self { layer: SessionLayer::new(store) })
+        Ok(Self { layer: SessionLayer::new(store(address)?) })
+    }
+}
+
+fn store(address: &Address) -> Result<tower_wristband::RedisStore> {
+    let client = Client::open(address.url.as_str())?;
+    Ok(tower_wristband::RedisStore::new(client).with_prefix(PREFIX)?)
+}
+
+/// The same behind a near cache, with a connection of its own for the feed.
+pub(crate) struct Cached {
+    layer: SessionLayer,
+}
+
+impl Peer for Cached {
+    const NAME: &'static str = "tower-wristband/redis+cache";
+
+    fn version() -> String {
+        Wristband::version()
+    }
+
+    use_of_wristband!();
+}
+
+impl InDatabase for Cached {
+    async fn connect(address: &Address) -> Result<Self> {
+        let layer = SessionLayer::new(CachedStore::new(store(address)?)?);
+        // From now on, the feed is fresh.
+        layer.sessions().check().await?;
+        Ok(Self { layer })
     }
 }
 
@@ -66,9 +94,41 @@ impl Peer for TowerSessions {
 
 impl InDatabase for TowerSessions {
     async fn connect(address: &Address) -> Result<Self> {
-        let client = Builder::from_config(Config::from_url(address.url.as_str())?).build()?;
-        client.init().await?;
-        Ok(Self { layer: SessionManagerLayer::new(RedisStore::new(client)) })
+        Ok(Self { layer: SessionManagerLayer::new(store_of_tower_sessions(address).await?) })
+    }
+}
+
+async fn store_of_tower_sessions(address: &Address) -> Result<RedisStore<clients::Client>> {
+    let client = Builder::from_config(Config::from_url(address.url.as_str())?).build()?;
+    client.init().await?;
+    Ok(RedisStore::new(client))
+}
+
+/// The same behind its own cache, which no other process can tell that a session has ended.
+pub(crate) struct CachedTowerSessions {
+    layer: SessionManagerLayer<CachingSessionStore<MokaStore, RedisStore<clients::Client>>>,
+}
+
+impl Peer for CachedTowerSessions {
+    const NAME: &'static str = "tower-sessions/redis+cache";
+
+    fn version() -> String {
+        let cache = "tower-sessions-moka-store";
+        format!("{}, {cache} {}", TowerSessions::version(), versions::of(cache))
+    }
+
+    fn mount<S: App>(&self, inner: S) -> impl App + use<S> {
+        self.layer.layer(inner)
+    }
+
+    use_of_session!(tower_sessions_0_14::Session);
+}
+
+impl InDatabase for CachedTowerSessions {
+    async fn connect(address: &Address) -> Result<Self> {
+        let store = store_of_tower_sessions(address).await?;
+        let cached = CachingSessionStore::new(MokaStore::new(None), store);
+        Ok(Self { layer: SessionManagerLayer::new(cached) })
     }
 }
 

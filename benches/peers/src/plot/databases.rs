@@ -6,7 +6,11 @@ use super::{
     results::{COLORS, GREY, Results, Row, Value},
     rows,
 };
-use crate::{databases::BARE_COMMAND, measurement::Measurement};
+use crate::{
+    databases::{BARE_COMMAND, CACHED},
+    measurement::Measurement,
+    peers::BARE,
+};
 
 /// The panels beside each other: what they show, from which database, and how many requests were in
 /// flight.
@@ -17,6 +21,30 @@ const COLUMNS: [(&str, usize); 4] =
 const HEADINGS: f64 = 17.0;
 
 pub(super) fn chart(results: &Results<'_>) -> Option<Page> {
+    let mut page = Page::new("Microseconds a request takes whose session is in a database");
+    place_panels(results, &COLUMNS, &mut page)?;
+    page.note(SPREAD);
+    page.note(
+        "In parentheses: the round trips of a request. With a cookie, the first one loads the session; \
+         tower-sessions logs out without it.",
+    );
+    page.note("bare command: a GET or a SELECT of the client library of tower-wristband.");
+    Some(page)
+}
+
+/// The same behind near caches.
+pub(super) fn cached(results: &Results<'_>) -> Option<Page> {
+    let mut page =
+        Page::new("Microseconds a request takes whose session is in Redis, behind a near cache");
+    place_panels(results, &COLUMNS[..2], &mut page)?;
+    page.note(SPREAD);
+    page.note("In parentheses: the round trips of a request. What was only read is in the cache.");
+    page.note("bare: the service without a layer.");
+    Some(page)
+}
+
+/// A row of panels for each case; `None` if nothing that they show was measured.
+fn place_panels(results: &Results<'_>, all: &[(&str, usize)], page: &mut Page) -> Option<()> {
     let mut cases: Vec<&str> = Vec::new();
     for measurement in &results.measurements {
         if !cases.contains(&&*measurement.case) {
@@ -26,10 +54,9 @@ pub(super) fn chart(results: &Results<'_>) -> Option<Page> {
     let is_shown = |(database, in_flight): &&(&str, usize)| {
         results.measurements.iter().any(|one| is_on(one, database, *in_flight))
     };
-    let shown: Vec<_> = COLUMNS.iter().filter(is_shown).collect();
+    let shown: Vec<_> = all.iter().filter(is_shown).collect();
     shown.first()?;
 
-    let mut page = Page::new("Microseconds a request takes whose session is in a database");
     for ((database, in_flight), (x, _)) in shown.iter().zip(columns(shown.len())) {
         let left = if x == 0.0 { NAMES } else { x + rows::MARGIN };
         page.head(format!("{database}, {in_flight} in flight"), left);
@@ -43,24 +70,20 @@ pub(super) fn chart(results: &Results<'_>) -> Option<Page> {
             if rows.is_empty() {
                 continue;
             }
-            let title = case.replace('_', " ");
+            let title = case.trim_start_matches(CACHED).replace('_', " ");
             height = height.max(rows::height(rows.len()));
             page.place(bars::panel(&title, &rows, width, x == 0.0), x, y);
         }
         y += height;
     }
-    page.note(SPREAD);
-    page.note(
-        "In parentheses: the round trips of a request. With a cookie, the first one loads the session; \
-         tower-sessions logs out without it.",
-    );
-    page.note("bare command: a GET or a SELECT of the client library of tower-wristband.");
-    Some(page)
+    Some(())
 }
 
+/// What is nowhere stands beside everything.
 fn is_on(measurement: &Measurement, database: &str, in_flight: usize) -> bool {
-    let is_of = |part: &str| part == database;
-    measurement.peer.split('/').any(is_of) && measurement.in_flight == Some(in_flight)
+    let mut parts = measurement.peer.split(['/', '+']);
+    (measurement.peer == BARE || parts.any(|part| part == database))
+        && measurement.in_flight == Some(in_flight)
 }
 
 /// One row a crate, whichever database is in its name.
@@ -68,7 +91,10 @@ fn rows_of<'a>(measurements: impl Iterator<Item = &'a Measurement>) -> Vec<Row<'
     let row = |measurement: &'a Measurement| {
         let parts = measurement.peer.split_once('/').unwrap_or((&measurement.peer, ""));
         let (name, color) = match parts {
+            (BARE, _) => (BARE, GREY),
             (_, BARE_COMMAND) => (BARE_COMMAND, GREY),
+            ("tower-wristband", "redis+cache") => ("tower-wristband, cached", COLORS[0]),
+            ("tower-sessions", "redis+cache") => ("tower-sessions, cached", COLORS[1]),
             ("tower-wristband", _) => (parts.0, COLORS[0]),
             _ => (parts.0, COLORS[1]),
         };
