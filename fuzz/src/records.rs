@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use arbitrary::{Arbitrary, Unstructured};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use tower_wristband::{
     Lifetime, SessionKey, StoreError, StoreErrorKind, Timestamp, internals,
@@ -41,9 +42,13 @@ fn what_is_read_of_a_blob_is_written_again(input: &[u8]) {
 
 /// The number of the format, if this is the text of a JSON object that has one.
 fn format_of(input: &[u8]) -> Option<u64> {
-    // Values are not looked into: they may be nested as deeply as they like.
-    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(input).ok()?;
-    serde_json::from_str(members.get("format")?.get()).ok()
+    #[derive(Deserialize)]
+    struct Head {
+        format: u64,
+    }
+    // First as a map: of a list, serde would take the elements for members.
+    serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(input).ok()?;
+    serde_json::from_slice(input).ok().map(|head: Head| head.format)
 }
 
 fn what_is_read_from_redis_is_written_again(input: &[u8]) {
