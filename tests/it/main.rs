@@ -62,3 +62,4 @@ mod structure;
 mod support;
 mod tokens;
 mod turns;
+mod two_processes;
