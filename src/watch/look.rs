@@ -24,11 +24,15 @@ use crate::{
     report,
     store::{Feed, FeedEvent, Heartbeat},
     token::{Proof, SessionKey},
-    within::Within,
+    within::{Elapsed, Within},
 };
 
-/// How many sessions are looked at, at a time.
+/// How many sessions are looked at, at a time; and how many more that are answered late.
 const LOOKS_AT_A_TIME: usize = 16;
+
+/// How long the answer to a look may take, lest it hold up the others: a part of the store may have
+/// fallen silent, such as one master of a Cluster. What is late is looked at once more, beside them.
+const PROMPT: Duration = Duration::from_millis(100);
 
 /// How often the feed is to prove that it is fresh.
 const LONGEST_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -75,6 +79,7 @@ struct Task<'a> {
 enum Next {
     Event(FeedEvent),
     Looked(Look),
+    LookedAgain(Look),
     /// There are sessions to look at.
     ToLookAt,
     Time,
@@ -84,8 +89,10 @@ enum Next {
 struct Look {
     key: SessionKey,
     now: Timestamp,
-    answer: Result<Option<Record>, StoreError>,
+    answer: Result<Answer, Elapsed>,
 }
+
+type Answer = Result<Option<Record>, StoreError>;
 
 impl<'a> Task<'a> {
     fn new(shared: &'a Shared) -> Self {
@@ -103,20 +110,31 @@ impl<'a> Task<'a> {
     }
 
     async fn run(mut self) {
-        let mut looks = FuturesUnordered::new();
+        let (mut looks, mut late) = (FuturesUnordered::new(), FuturesUnordered::new());
         self.shared.waiting().look_at_all();
         loop {
             while looks.len() < LOOKS_AT_A_TIME {
                 let next = self.shared.waiting().next_to_look_at();
                 let Some((key, proof)) = next else { break };
-                looks.push(look(self.shared, key, proof));
+                looks.push(look(self.shared, key, proof, PROMPT.min(self.shared.store_timeout)));
             }
-            match self.next(&mut looks).await {
+            while late.len() < LOOKS_AT_A_TIME {
+                let next = self.shared.waiting().next_that_is_late();
+                let Some((key, proof)) = next else { break };
+                late.push(look(self.shared, key, proof, self.shared.store_timeout));
+            }
+            match self.next(&mut looks, &mut late).await {
                 Next::Event(event) => self.hear(event),
-                Next::Looked(look) => {
-                    self.judge(look);
+                Next::Looked(Look { key, now, answer }) => {
+                    match answer {
+                        Ok(answer) => self.judge(key, now, answer),
+                        Err(Elapsed) => self.shared.waiting().is_late(key),
+                    }
                     // Answers that are there at once would keep others from this thread.
                     consume_budget().await;
+                }
+                Next::LookedAgain(Look { key, now, answer }) => {
+                    self.judge(key, now, answer.unwrap_or_else(|elapsed| Err(elapsed.into())));
                 }
                 Next::ToLookAt => {}
                 Next::Time => self.catch_up(),
@@ -124,7 +142,11 @@ impl<'a> Task<'a> {
         }
     }
 
-    async fn next<F>(&mut self, looks: &mut FuturesUnordered<F>) -> Next
+    async fn next<F>(
+        &mut self,
+        looks: &mut FuturesUnordered<F>,
+        late: &mut FuturesUnordered<F>,
+    ) -> Next
     where
         F: Future<Output = Look>,
     {
@@ -140,6 +162,9 @@ impl<'a> Task<'a> {
             }
             if let Poll::Ready(Some(look)) = looks.poll_next_unpin(cx) {
                 return Poll::Ready(Next::Looked(look));
+            }
+            if let Poll::Ready(Some(look)) = late.poll_next_unpin(cx) {
+                return Poll::Ready(Next::LookedAgain(look));
             }
             if to_look_at.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Next::ToLookAt);
@@ -186,8 +211,7 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn judge(&mut self, look: Look) {
-        let Look { key, now, answer } = look;
+    fn judge(&mut self, key: SessionKey, now: Timestamp, answer: Answer) {
         let wakers = match answer {
             // A store returns living records only; a mistake there must not keep anybody in.
             Ok(Some(record)) if record.is_alive(now) => {
@@ -218,8 +242,8 @@ impl<'a> Task<'a> {
     }
 }
 
-async fn look(shared: &Shared, key: SessionKey, proof: Proof) -> Look {
+async fn look(shared: &Shared, key: SessionKey, proof: Proof, limit: Duration) -> Look {
     let now = shared.clock.now();
-    let answer = Within::new(shared.store_timeout, shared.store.load(key, proof, now)).await;
-    Look { key, now, answer: answer.unwrap_or_else(|elapsed| Err(elapsed.into())) }
+    let answer = Within::new(limit, shared.store.load(key, proof, now)).await;
+    Look { key, now, answer }
 }

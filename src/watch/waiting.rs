@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Unbounded},
     task::{Poll, Waker},
 };
 
@@ -29,10 +30,30 @@ pub(super) struct Waiting {
     /// When to look whether the session has expired.
     deadlines: BTreeSet<(Timestamp, Ticket)>,
     /// Sessions that are to be looked at.
-    to_look_at: BTreeSet<SessionKey>,
+    to_look_at: Queue,
     /// Those that something has happened to.
-    to_look_at_first: BTreeSet<SessionKey>,
-    next: u64,
+    to_look_at_first: Queue,
+    /// Those of which the store did not tell at once, which are to be looked at once more.
+    late: Queue,
+    next_number: u64,
+}
+
+/// Sessions that take turns: one that is put back comes after all the others.
+#[derive(Default)]
+struct Queue {
+    keys: BTreeSet<SessionKey>,
+    /// Whose turn it was. The one with the next higher key follows, and the first after the last.
+    last: Option<SessionKey>,
+}
+
+impl Queue {
+    fn pop(&mut self) -> Option<SessionKey> {
+        let after = |last| self.keys.range((Excluded(last), Unbounded)).next();
+        let key = *self.last.and_then(after).or_else(|| self.keys.first())?;
+        self.keys.remove(&key);
+        self.last = Some(key);
+        Some(key)
+    }
 }
 
 /// What is known of the session, as it was last seen.
@@ -62,14 +83,14 @@ impl Wakers {
 impl Waiting {
     /// One more waits. What happened before is not told any more, so the session is looked at.
     pub(super) fn enter(&mut self, key: SessionKey, record: &Record) -> Ticket {
-        let ticket = Ticket(key, self.next);
-        self.next += 1;
+        let ticket = Ticket(key, self.next_number);
+        self.next_number += 1;
         let deadline = record.expires_at();
         let (proof, logins) = (record.proof(), record.logins());
         let state = State::Waiting(None);
         self.tickets.insert(ticket, Waiter { proof, logins, deadline, state });
         self.deadlines.insert((deadline, ticket));
-        self.to_look_at_first.insert(key);
+        self.to_look_at_first.keys.insert(key);
         ticket
     }
 
@@ -78,8 +99,9 @@ impl Waiting {
         if let Some(waiter) = self.tickets.remove(&ticket) {
             self.deadlines.remove(&(waiter.deadline, ticket));
             if self.proof(ticket.key()).is_none() {
-                self.to_look_at.remove(&ticket.key());
-                self.to_look_at_first.remove(&ticket.key());
+                for queue in [&mut self.to_look_at, &mut self.to_look_at_first, &mut self.late] {
+                    queue.keys.remove(&ticket.key());
+                }
             }
         }
     }
@@ -103,17 +125,17 @@ impl Waiting {
     /// Something has happened to the session: it is to be looked at first, if anybody waits for it.
     pub(super) fn look_at(&mut self, key: SessionKey) {
         if self.proof(key).is_some() {
-            self.to_look_at_first.insert(key);
+            self.to_look_at_first.keys.insert(key);
         }
     }
 
     /// The session is to be looked at when there is time.
     pub(super) fn look_again(&mut self, key: SessionKey) {
-        self.to_look_at.insert(key);
+        self.to_look_at.keys.insert(key);
     }
 
     pub(super) fn look_at_all(&mut self) {
-        self.to_look_at.extend(self.tickets.keys().map(Ticket::key));
+        self.to_look_at.keys.extend(self.tickets.keys().map(Ticket::key));
     }
 
     /// All who wait and are to be polled again.
@@ -133,7 +155,7 @@ impl Waiting {
             && deadline <= now
         {
             self.deadlines.pop_first();
-            self.to_look_at_first.insert(ticket.key());
+            self.to_look_at_first.keys.insert(ticket.key());
         }
     }
 
@@ -144,13 +166,30 @@ impl Waiting {
 
     /// The next session to look at, and the proof by which it was last known.
     pub(super) fn next_to_look_at(&mut self) -> Option<(SessionKey, Proof)> {
+        self.next(|waiting| waiting.to_look_at_first.pop().or_else(|| waiting.to_look_at.pop()))
+    }
+
+    /// The next session to look at once more, and the proof by which it was last known.
+    pub(super) fn next_that_is_late(&mut self) -> Option<(SessionKey, Proof)> {
+        self.next(|waiting| waiting.late.pop())
+    }
+
+    /// The next that somebody still waits for.
+    fn next(
+        &mut self,
+        mut pop: impl FnMut(&mut Self) -> Option<SessionKey>,
+    ) -> Option<(SessionKey, Proof)> {
         loop {
-            let first = self.to_look_at_first.pop_first();
-            let key = first.or_else(|| self.to_look_at.pop_first())?;
+            let key = pop(self)?;
             if let Some(proof) = self.proof(key) {
                 return Some((key, proof));
             }
         }
+    }
+
+    /// The store has not told of the session at once.
+    pub(super) fn is_late(&mut self, key: SessionKey) {
+        self.late.keys.insert(key);
     }
 
     /// The session lives: it is still that of those who saw as many logins.

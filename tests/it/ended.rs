@@ -1,6 +1,7 @@
 //! Waiting for the end of a session.
 
 mod runtimes;
+mod silence;
 
 use std::{
     future::Future,

@@ -62,4 +62,5 @@ mod structure;
 mod support;
 mod tokens;
 mod turns;
+mod two_processes;
 mod user_ids;

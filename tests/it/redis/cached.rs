@@ -162,7 +162,7 @@ async fn a_feed_that_falls_silent_lets_nobody_in_beyond_the_bound() {
 }
 
 /// An address that leads to the server. While it says so, nothing passes where somebody tracks keys.
-async fn freezing_feeds(server: String) -> (String, watch::Sender<bool>) {
+pub async fn freezing_feeds(server: String) -> (String, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (sender, frozen) = watch::channel(false);

@@ -34,7 +34,7 @@ async fn a_cluster_that_fails_over_in_order_loses_nothing() {
 }
 
 /// Makes a replica the master. The others vote for one of the same shard only every four seconds.
-pub(super) async fn take_over(replica: &Server) {
+pub async fn take_over(replica: &Server) {
     let attempt = Duration::from_secs(6);
     let mut asked = None::<Instant>;
     until("the replica is the master", async || {
@@ -166,7 +166,7 @@ async fn set_slot(node: &mut MultiplexedConnection, arguments: &[&str]) {
 }
 
 /// CRC-16 of a key without braces.
-pub(super) fn slot(key: &[u8]) -> u16 {
+pub fn slot(key: &[u8]) -> u16 {
     let crc = key.iter().fold(0_u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
             if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }

@@ -30,6 +30,10 @@ use tower_wristband::{
     store::{Change, Proof, Record, SessionStore},
 };
 
+pub use self::{
+    cached::freezing_feeds,
+    failover::{slot, take_over},
+};
 use crate::servers::{Server, server};
 
 /// A store on the single server that all tests share.
@@ -53,15 +57,15 @@ fn on(server: &Server) -> RedisStore {
 }
 
 /// A store on the server at an address.
-fn at(address: &str) -> RedisStore {
+pub fn at(address: &str) -> RedisStore {
     RedisStore::new(Client::open(format!("redis://{address}")).unwrap())
 }
 
-fn on_cluster<'a>(addresses: impl IntoIterator<Item = &'a str>) -> RedisStore {
+pub fn on_cluster<'a>(addresses: impl IntoIterator<Item = &'a str>) -> RedisStore {
     RedisStore::cluster(ClusterClient::new(urls(addresses)).unwrap())
 }
 
-fn on_sentinels<'a>(addresses: impl IntoIterator<Item = &'a str>) -> RedisStore {
+pub fn on_sentinels<'a>(addresses: impl IntoIterator<Item = &'a str>) -> RedisStore {
     let (urls, kind) = (urls(addresses), SentinelServerType::Master);
     let client = SentinelClient::build(urls, "sessions".into(), None, kind);
     RedisStore::sentinel(client.unwrap())
