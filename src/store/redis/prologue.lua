@@ -79,7 +79,8 @@ end
 local function write(r)
   local record = struct.pack(WHOLE, 1, r.authenticated, #r.user, r.user, #calls, calls, r.logins, r.lifetime,
     r.created, r.seen, r.rotated, r.proof, r.version, #r.label, r.label) .. r.fields
-  local ttl = string.format('%.0f', expires_at(r) - now + SLACK)
+  -- At once if it is `create` of what had ended before.
+  local ttl = string.format('%.0f', math.max(expires_at(r) - now + SLACK, 1))
   if found then
     redis.call('SET', key, record, 'KEEPTTL')
     redis.call('PEXPIRE', key, ttl, 'GT')

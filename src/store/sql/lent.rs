@@ -14,8 +14,9 @@ pub(super) async fn on_connection<D: Database, T>(
     pool: &Pool<D>,
     statement: impl AsyncFnOnce(&mut D::Connection) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut lent = Lent(pool.acquire().await?);
-    statement(&mut lent.0).await
+    let connection = Some(pool.acquire().await?);
+    let mut lent = Lent { connection, runtime: Handle::current() };
+    statement(lent.connection.as_deref_mut().ok_or(Error::PoolClosed)?).await
 }
 
 /// A connection that the pool has lent.
@@ -23,15 +24,20 @@ pub(super) async fn on_connection<D: Database, T>(
 /// Before the pool takes it back, it asks the server for an answer, behind what is left of the
 /// statement's. By itself it would wait for as long as TCP does: a server that has fallen silent
 /// would keep all its connections, also from one that has taken over.
-struct Lent<D: Database>(PoolConnection<D>);
+struct Lent<D: Database> {
+    /// Something until it is dropped.
+    connection: Option<PoolConnection<D>>,
+    /// Where it was lent: who drops it may be outside, where the pool's own `drop` panics.
+    runtime: Handle,
+}
 
 impl<D: Database> Drop for Lent<D> {
     fn drop(&mut self) {
-        // Not in sqlx's documentation, but what its listener calls as well. Dropped, it closes the
-        // connection, and the pool may open another.
-        let returning = self.0.return_to_pool();
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout(RETURNING, returning));
+        let _inside = self.runtime.enter();
+        if let Some(mut connection) = self.connection.take() {
+            // Not in sqlx's documentation, but what its listener calls as well. Dropped, it closes
+            // the connection, and the pool may open another.
+            self.runtime.spawn(timeout(RETURNING, connection.return_to_pool()));
         }
     }
 }

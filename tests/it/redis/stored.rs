@@ -12,7 +12,7 @@ use tower_wristband::{
 
 use super::{Known, connect, on, user, version};
 use crate::{
-    servers::Server,
+    servers::{Server, until},
     support::{app, text, visit},
 };
 
@@ -247,6 +247,19 @@ async fn every_key_expires_and_none_before_its_session() {
     let rest = ttl(&mut connection, session).await;
     assert!(rest <= 2 * minute, "{rest:?}");
     assert!(!connection.exists::<_, bool>(&index).await.unwrap());
+}
+
+/// One that is copied from elsewhere may have ended long ago.
+#[tokio::test]
+async fn what_has_expired_can_be_created_and_is_collected() {
+    let server = Server::redis(&[]).await;
+    let (store, mut connection) = (on(&server), connect(&server).await);
+    let known = Known::new(&Change::new(version()));
+    let later = super::now() + 2 * known.record.lifetime().absolute();
+    store.create(known.key, known.record.clone(), None, later).await.unwrap();
+    assert!(store.load(known.key, known.record.proof(), later).await.unwrap().is_none());
+    let name = format!("wristband:s:{}", known.key);
+    until("it is collected", async || !connection.exists::<_, bool>(&name).await.unwrap()).await;
 }
 
 async fn member(connection: &redis::aio::MultiplexedConnection, index: &str) -> Vec<u8> {

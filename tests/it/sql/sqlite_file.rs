@@ -2,10 +2,12 @@
 
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
+use futures_util::poll;
 use sqlx::{
-    SqlitePool,
+    Connection as _, Executor as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
+use tokio::runtime::Builder;
 use tower_wristband::{
     SessionLayer, SqliteStore, StoreErrorKind,
     store::{Change, SessionStore as _, Updated},
@@ -96,6 +98,37 @@ async fn count_in_another_process(path: &Path) {
             Updated::Gone => panic!("a living session is gone"),
         }
     }
+}
+
+#[test]
+fn what_is_dropped_outside_of_a_runtime_gives_its_connection_back() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sessions.sqlite");
+    let known = Known::new(&Change::new(0), now());
+    let (store, writing, other) = runtime.block_on(async {
+        SqliteStore::open(&path).await.unwrap();
+        let options = SqliteConnectOptions::new().filename(&path);
+        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+        other.execute("BEGIN IMMEDIATE").await.unwrap();
+        // The pool's own way of keeping one connection open needs a runtime.
+        let pool = SqlitePoolOptions::new().max_connections(1).min_connections(1);
+        let pool = pool.test_before_acquire(false).connect_with(options).await.unwrap();
+        while pool.num_idle() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let store = SqliteStore::new(pool.clone());
+        let mut writing = store.create(known.key, known.record.clone(), None, now());
+        assert!(poll!(&mut writing).is_pending());
+        assert_eq!(pool.num_idle(), 0);
+        (store, writing, other)
+    });
+    drop(writing);
+    runtime.block_on(async {
+        other.close().await.unwrap();
+        let found = store.load(known.key, known.record.proof(), now()).await;
+        assert!(found.is_ok());
+    });
 }
 
 #[tokio::test]
