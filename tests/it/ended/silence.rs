@@ -29,7 +29,7 @@ struct Halves {
 
 /// Whether the session is in the half that may fall silent.
 fn is_in_silent_half(key: SessionKey) -> bool {
-    key.as_bytes()[15] % 2 == 0
+    key.as_bytes()[15].is_multiple_of(2)
 }
 
 impl SessionStore for Halves {

@@ -47,7 +47,7 @@ impl<'a> Life<'a> {
     }
 
     /// All that was ended is refused.
-    async fn is_over(mut self) {
+    async fn ends_refused(mut self) {
         until("all are refused", async || {
             self.has_refused().await;
             self.ended.is_empty()
@@ -76,7 +76,7 @@ async fn the_bound_holds_while_masters_of_a_cluster_are_replaced_under_load() {
         };
         tokio::join!(take_over(&cluster.nodes[replica]), living);
     }
-    join_all(lives.map(Life::is_over)).await;
+    join_all(lives.map(Life::ends_refused)).await;
     assert!(other.statistics().await.hits > 100);
 }
 
@@ -104,7 +104,7 @@ async fn a_node_follows_sentinel_to_the_new_master_within_the_bound() {
     master.resume();
     master.until_answer("INFO replication", "role:slave").await;
     life.live(20).await;
-    life.is_over().await;
+    life.ends_refused().await;
     assert_eq!(other.status(&goes.cookie).await, StatusCode::UNAUTHORIZED);
 }
 
