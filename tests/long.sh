@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What takes too long for every change: properties with many more cases, concurrent histories on every store,
-# races run many times over, the oldest dependencies.
+# races run many times over, the oldest dependencies, mutants.
 # Shards, each for a machine of its own: `tests/long.sh 1/3` runs the first of three.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,6 +45,9 @@ for store in sqlite postgres mysql redis redis-cluster redis-sentinel; do
     suites+=("$cases cargo test --locked --release --all-features --test it session_model")
 done
 suites+=("./tests/oldest.sh")
+for part in 1 2 3; do
+    suites+=("./tests/mutants.sh $part/3")
+done
 
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
