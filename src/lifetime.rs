@@ -135,8 +135,7 @@ impl Lifetime {
         if self.absolute() > LONGEST_COOKIE_LIFE {
             return refuse("browsers keep no cookie longer than 400 days");
         }
-        let touch = self.touch.seconds();
-        if touch > 0 && touch >= self.idle {
+        if self.touch.seconds() >= self.idle {
             return refuse("the touch interval is not shorter than the idle timeout");
         }
         Ok(())

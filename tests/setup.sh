@@ -2,8 +2,8 @@
 # Sees to what the builds and the tests need on a machine: a linker, which is installed where it is missing
 # (Debian's packages), Rust, and the cargo commands that are named: `tests/setup.sh fmt clippy`. What counts
 # instructions is called `gungraun`, the databases of the tests are called `servers`: both are installed too,
-# and so are the commands `deny` and `check-external-types`. What cargo-fuzz takes is called `fuzz`, and is
-# installed only where there is nightly Rust to run it.
+# and so are the commands `deny`, `mutants` and `check-external-types`. What cargo-fuzz takes is called
+# `fuzz`, and is installed only where there is nightly Rust to run it.
 set -euo pipefail
 
 fail() {
@@ -72,6 +72,11 @@ for command in "$@"; do
         cargo +nightly --version >/dev/null 2>&1 || continue
         command -v c++ >/dev/null || apt_install "a C++ compiler" g++
         cargo fuzz --version >/dev/null 2>&1 || cargo install --locked --debug cargo-fuzz
+        continue
+    elif [ "$command" = mutants ]; then
+        # The version whose list of mutants `tests/mutants` reads.
+        [[ $(cargo install --list) == *"cargo-$command v27.1.0:"* ]] ||
+            cargo install --locked --debug --version 27.1.0 "cargo-$command"
         continue
     elif [ "$command" = check-external-types ]; then
         # The version that reads what the rustdoc of Rust 1.95 writes.

@@ -218,3 +218,25 @@ fn pause(attempt: u32, version: u64) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
     longest / 2 + (longest / 2).mul_f64((version % 1024) as f64 / 1024.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_half_of_each_depends_on_the_version() {
+        let between = |attempt, least: f64, most: f64| {
+            let millis = |version| pause(attempt, version).as_secs_f64() * 1000.0;
+            assert_eq!(millis(0), least);
+            assert_eq!(millis(512), least + (most - least) / 2.0);
+            let greatest = millis(u64::MAX);
+            assert!(greatest < most && greatest > most - (most - least) / 100.0, "{greatest}");
+        };
+        between(0, 0.5, 1.0);
+        between(ATTEMPTS_WITHOUT_PAUSE, 0.5, 1.0);
+        between(ATTEMPTS_WITHOUT_PAUSE + 1, 1.0, 2.0);
+        between(ATTEMPTS_WITHOUT_PAUSE + 5, 16.0, 32.0);
+        between(ATTEMPTS_WITHOUT_PAUSE + 6, 25.0, 50.0);
+        between(MAX_ATTEMPTS, 25.0, 50.0);
+    }
+}

@@ -124,3 +124,19 @@ async fn next(listener: &mut Listener, heartbeat: &mut Heartbeat) -> Next {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_gone_is_not_counted_any_more() {
+        let fanout = Fanout::default();
+        let first = fanout.listen();
+        let second = fanout.listen();
+        drop(first);
+        assert_eq!(fanout.listeners.load(Ordering::Relaxed), 1);
+        drop(second);
+        assert_eq!(fanout.listeners.load(Ordering::Relaxed), 0);
+    }
+}

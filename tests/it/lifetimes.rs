@@ -126,6 +126,9 @@ async fn without_a_touch_interval_every_request_is_written() {
         assert!(is_signed_in(&world, &cookie).await);
         assert_eq!(world.faults.calls(Operation::Touch), count);
     }
+    // At the same moment there is nothing new to write.
+    assert!(is_signed_in(&world, &cookie).await);
+    assert_eq!(world.faults.calls(Operation::Touch), 10);
 }
 
 #[tokio::test]

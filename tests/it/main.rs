@@ -36,6 +36,7 @@ mod login;
 mod lost_updates;
 mod mounts;
 mod password_change;
+mod printed;
 mod proxy;
 mod random;
 mod randomness;

@@ -111,6 +111,8 @@ async fn a_closure_can_tell_the_kinds_of_clients_apart() {
     for (request, expected) in [
         (navigation("/orders?page=2"), "false false Some(\"/orders?page=2\")"),
         (request(Method::GET, &[("upgrade", "websocket")]), "true false None"),
+        (request(Method::GET, &[("upgrade", "h2c")]), "false false None"),
+        (request(Method::GET, &[("referer", "websocket")]), "false false None"),
         (request(Method::CONNECT, &[]), "true false None"),
         (request(Method::POST, &[("content-type", "application/grpc")]), "false true None"),
         (request(Method::GET, &[]), "false false None"),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    error::Error,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU8, Ordering},
@@ -80,6 +81,9 @@ async fn without_random_bytes_awaited_calls_are_errors_and_reach_no_store() {
         let error = request.session.save().await.unwrap_err();
         assert_eq!(error.kind(), SessionErrorKind::Random);
         assert!(error.is_outage());
+        let random = error.source().expect("it says what failed");
+        assert_eq!(random.to_string(), "the random generator failed");
+        assert_eq!(random.source().expect("and why").to_string(), "no entropy");
         assert_eq!(world.store_calls(), before);
         is_broken.store(false, Ordering::SeqCst);
         // What failed is not repeated.

@@ -123,6 +123,14 @@ fn a_list_is_no_record_of_any_format() {
 }
 
 #[test]
+fn what_is_wrong_with_a_record_is_said() {
+    let broken = FORMAT_1.replace(r#"{"$x.y\"z":"\u0000","cart":[-0,1e2]}"#, "3");
+    let error = Record::decode(broken.as_bytes()).expect_err("not a record");
+    let source = std::error::Error::source(&error).expect("what is wrong").to_string();
+    assert!(source.contains("expected the fields by name"), "{source}");
+}
+
+#[test]
 fn no_prefix_of_a_record_is_one() {
     for end in 0..FORMAT_1.len() {
         assert_eq!(kind(&FORMAT_1.as_bytes()[..end]), StoreErrorKind::Corrupt, "{end}");

@@ -56,3 +56,20 @@ impl UserEnds {
         self.slots[usize::from(slot.0)].load(Ordering::Acquire) > count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_seen_by_whoever_has_counted_before_it_and_not_after_it() {
+        let ends = UserEnds::new();
+        let slot = ends.slot(&UserId::from(1));
+        for _ in 0..3 {
+            let before = ends.count();
+            assert!(!ends.ended_since(slot, before));
+            ends.end(slot);
+            assert!(ends.ended_since(slot, before));
+        }
+    }
+}

@@ -70,3 +70,27 @@ impl Bound {
         lock(&self.anonymous).keys.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn stale_keys_are_searched_for_when_there_are_twice_as_many_and_some_more() {
+        let bound = Bound::new(usize::MAX);
+        let mut searched = Vec::new();
+        for pushed in 0..=7 * MIN_STALE {
+            let looks = Cell::new(0);
+            bound.push_anonymous(SessionKey::from_bytes([0; 16]), |_| {
+                looks.set(looks.get() + 1);
+                true
+            });
+            if looks.get() > 0 {
+                searched.push(pushed);
+            }
+        }
+        assert_eq!(searched, [MIN_STALE, 3 * MIN_STALE, 7 * MIN_STALE]);
+    }
+}

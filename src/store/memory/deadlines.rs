@@ -104,3 +104,66 @@ impl Deadlines {
         self.shards.iter().map(|shard| count(&lock(shard))).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::token::SessionKey;
+
+    #[test]
+    fn stale_hints_are_searched_for_when_there_are_twice_as_many_and_some_more() {
+        let deadlines = Deadlines::new();
+        let session = Fingerprint::of(&SessionKey::from_bytes([0; 16]));
+        let hint = Hint::new(Timestamp::from_unix_millis(0), session);
+        let mut searched = Vec::new();
+        for pushed in 0..=7 * MIN_STALE {
+            let looks = Cell::new(0);
+            deadlines.push(hint, |_| {
+                looks.set(looks.get() + 1);
+                true
+            });
+            if looks.get() > 0 {
+                searched.push(pushed);
+            }
+        }
+        assert_eq!(searched, [MIN_STALE, 3 * MIN_STALE, 7 * MIN_STALE]);
+    }
+
+    #[test]
+    fn room_grows_by_an_eighth_and_is_given_back() {
+        let deadlines = Deadlines::new();
+        let session = Fingerprint::of(&SessionKey::from_bytes([0; 16]));
+        let shard = session.part(SHARDS);
+        let room = || {
+            let hints = &lock(&deadlines.shards[shard]).hints;
+            (hints.len(), hints.capacity())
+        };
+        for second in 0..1000 {
+            let (len, mut capacity) = room();
+            let searched = Cell::new(false);
+            let hint = Hint::new(Timestamp::from_unix_millis(1000 * second), session);
+            deadlines.push(hint, |_| {
+                searched.set(true);
+                true
+            });
+            if searched.get() {
+                capacity = capacity.min(len + len / 8);
+            }
+            if len == capacity {
+                capacity = len + len / 8 + 4;
+            }
+            assert_eq!(room(), (len + 1, capacity));
+        }
+        let late = Timestamp::from_unix_millis(1_000_000);
+        while let (1.., mut capacity) = room() {
+            assert!(deadlines.pop_due(shard, late).is_some());
+            let (len, now) = room();
+            if len < capacity / 4 {
+                capacity = 2 * len;
+            }
+            assert_eq!(now, capacity, "{len}");
+        }
+    }
+}

@@ -164,6 +164,7 @@ fn concurrent_logins_settle_at_the_cap() {
         });
         assert_eq!(listed(&store, 7).len(), CAP);
         assert_eq!(store.len(), CAP);
+        assert!(!store.is_empty());
         assert_index_agrees(&store);
     }
 }
@@ -342,6 +343,47 @@ fn hints_of_ended_sessions_do_not_pile_up() {
     }
     assert!(store.is_empty());
     assert!(store.0.hints() < 10_000, "{}", store.0.hints());
+}
+
+#[test]
+fn a_session_that_is_bound_while_it_is_ended_leaves_the_index_as_well() {
+    let store = MemoryStore::new();
+    ok(store.create(key(1), anonymous(now()), None, now()));
+    let is_first = std::cell::Cell::new(true);
+    let ended = store.0.end(key(1), |_| {
+        if is_first.replace(false) {
+            let rotated = store.rotate(key(1), proof(0), proof(1), login(7), None, now());
+            assert_eq!(ok(rotated), Rotated::Stored);
+        }
+        true
+    });
+    assert_eq!(ended.expect("it was there").user(), Some(&UserId::from(7)));
+    assert_index_agrees(&store);
+}
+
+#[test]
+fn a_session_that_has_expired_takes_no_place_of_the_cap() {
+    let store = MemoryStore::new();
+    let mut lasting = Record::new(proof(0), Lifetime::AAL1, now());
+    lasting.apply(&login(7), now());
+    ok(store.create(key(1), lasting, Some(2), now()));
+    let second = now() + Duration::from_secs(1);
+    ok(store.create(key(2), bound(7, second), Some(2), second));
+    let later = second + HOUR;
+    ok(store.create(key(3), bound(7, later), Some(2), later));
+    assert!(ok(store.load(key(1), proof(0), later)).is_some());
+}
+
+#[test]
+fn a_session_that_has_changed_since_it_was_looked_at_is_not_ended() {
+    let store = MemoryStore::new();
+    for record in [anonymous(now()), bound(7, now())] {
+        ok(store.create(key(1), record, None, now()));
+        let is_first = std::cell::Cell::new(true);
+        assert!(store.0.end(key(1), |_| is_first.replace(false)).is_none());
+        assert!(is_alive(&store, 1));
+        assert!(ok(store.destroy(key(1), None, now())));
+    }
 }
 
 #[test]

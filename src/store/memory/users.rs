@@ -79,3 +79,18 @@ impl UserSessions<'_> {
         self.entries.range((first, last)).map(|(_, key)| *key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn users_of_one_shard_are_told_apart() {
+        let index = UserIndex::new();
+        let hashes: HashSet<_> =
+            (0..100_u32).map(|user| index.lock(&UserId::from(user)).user).collect();
+        assert!(hashes.len() > 90, "{}", hashes.len());
+    }
+}
