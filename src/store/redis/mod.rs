@@ -55,11 +55,11 @@ const LONGEST_PREFIX: usize = 64;
 ///
 /// A string for each session, under `prefix` `s:` and its key, and a sorted set for each user with
 /// sessions, under `prefix` `u:` and the user's id. The string is the whole record, with a note of
-/// the writes of the last two minutes, 12 bytes each: one `GET` reads it, and each write writes all
-/// of it, also a touch. In a Cluster the string and the set are in different slots: what is in the
-/// set are hints, written before the session and checked against it. The server removes what has
-/// expired ten minutes later than the node's clock says; that is garbage collection and nothing
-/// else.
+/// the writes of the last two minutes, 12 bytes each and 256 at most: one `GET` reads it, and each
+/// write writes all of it, also a touch. In a Cluster the string and the set are in different
+/// slots: what is in the set are hints, written before the session and checked against it. The
+/// server removes what has expired ten minutes later than the node's clock says; that is garbage
+/// collection and nothing else.
 ///
 /// # What the server has to be set to
 ///
