@@ -28,6 +28,17 @@ fn build(builder: CachedStoreBuilder, clocks: Arc<Clocks>) -> CachedStore {
     builder.clock(clocks).build().expect("a valid configuration")
 }
 
+/// Whose session is ended by a login that was one too many is not told.
+pub fn not_told_of_caps(remote: Remote, clocks: Arc<Clocks>) -> CachedStore {
+    altered(remote, clocks, |remote| {
+        let remote = remote.clone();
+        move |event| match event {
+            FeedEvent::Ended(key) if remote.is_capped(key) => None,
+            event => Some(event),
+        }
+    })
+}
+
 /// What is told of a session does not stop a fill that began before.
 pub fn without_guard(remote: Remote, clocks: Arc<Clocks>) -> CachedStore {
     altered(remote, clocks, |remote| {

@@ -5,7 +5,11 @@ use std::{fmt, time::Duration};
 use http::HeaderValue;
 use tower_wristband::SessionKey;
 
-use super::plan::Moment;
+use super::{
+    caps::CAPPED,
+    plan::Moment,
+    streams::{Stream, Touch},
+};
 
 /// Something that a node was told is done.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +72,10 @@ pub struct History {
     pub lives: Vec<Life>,
     pub purges: Vec<Purge>,
     pub visits: Vec<Visit>,
+    pub streams: Vec<Stream>,
+    pub touches: Vec<Touch>,
+    /// The users who had more sessions than they may have.
+    pub crowds: Vec<(usize, Moment)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,22 +88,36 @@ pub enum Kind {
     Stale,
     /// The session was alive.
     Refused,
+    /// A login that was one too many had ended the session.
+    Crowded,
+    /// There were more sessions of a user than there may be.
+    Uncapped,
+    /// A stream was told that its session had ended, and that was alive.
+    Cut,
+    /// A stream was told too late that its session had ended.
+    Late,
+    /// A stream was told another reason than there was.
+    Misled,
+    /// A touch was done after the end, or not done before it.
+    Touched,
 }
 
-/// A request that was answered as it must not be.
-#[derive(Clone, Copy, Debug)]
+/// What must not have been.
+#[derive(Debug)]
 pub struct Violation {
     pub kind: Kind,
-    visit: Visit,
-    /// What it should have known of.
-    done: Option<Done>,
+    pub what: String,
 }
 
 impl History {
-    /// The first request that was answered wrongly. What was done on a node is known there at once,
+    /// The first request that was answered wrongly, or user who had too many sessions. What was done on a node is known there at once,
     /// and on others when the bound of those has passed.
     pub fn violation(&self, bound: impl Fn(usize) -> Duration) -> Option<Violation> {
-        self.visits.iter().find_map(|visit| self.wrong(visit, bound(visit.node)))
+        let visit = self.visits.iter().find_map(|visit| self.wrong(visit, bound(visit.node)));
+        visit.or_else(|| {
+            let what = format!("{:?}", self.crowds.first()?);
+            Some(Violation { kind: Kind::Uncapped, what })
+        })
     }
 
     fn wrong(&self, visit: &Visit, bound: Duration) -> Option<Violation> {
@@ -104,11 +126,16 @@ impl History {
             let after = if done.node == visit.node { Duration::ZERO } else { bound };
             done.at + after < visit.begin
         };
-        let violation = |kind, done| Some(Violation { kind, visit: *visit, done });
+        let violation = |kind, done: Option<Done>| {
+            let done = done.map(|done| (done, visit.begin - done.at));
+            Some(Violation { kind, what: format!("{visit:?}, and {done:?} before") })
+        };
+        let is_capped = CAPPED.contains(&life.user);
+        let kind_of_end = if is_capped { Kind::Crowded } else { Kind::Ended };
         match visit.answer {
             Answer::Admitted(seen) => {
                 if let Some(end) = life.ends.iter().find(|end| is_known(end)) {
-                    return violation(Kind::Ended, Some(*end));
+                    return violation(kind_of_end, Some(*end));
                 }
                 let mut newer = life.tokens[visit.token + 1..].iter().map(|token| token.got);
                 if let Some(got) = newer.find(|got| is_known(got)) {
@@ -137,11 +164,6 @@ impl History {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, visit, done } = self;
-        write!(f, "{kind:?}: {visit:?}")?;
-        match done {
-            Some(done) => write!(f, "; {done:?}, {:?} before", visit.begin - done.at),
-            None => Ok(()),
-        }
+        write!(f, "{:?}: {}", self.kind, self.what)
     }
 }

@@ -14,7 +14,7 @@ use tower_wristband::{Clock, Timestamp};
 use super::plan::{Moment, Pause, Plan};
 
 /// What its wall clock shows when the simulation begins.
-const EPOCH: u64 = 1_700_000_000_000;
+pub const EPOCH: u64 = 1_700_000_000_000;
 
 /// The clocks of a machine, which tell its own time, and the true one to those who judge.
 pub struct Clocks {

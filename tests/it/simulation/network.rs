@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     machine::Clocks,
-    plan::{Moment, Plan, SERVER, STEP, ms},
+    plan::{Moment, Plan, SERVER, STEP, UNNOTICED, ms},
 };
 use crate::random::Random;
 
@@ -83,7 +83,7 @@ impl<M: Send + 'static> Network<M> {
             if cut.is_none() && (machine == SERVER || machine == node) {
                 state.links[link].cut = Some(now);
                 for to in [SERVER, node] {
-                    let at = now + STEP + ms(state.random.next() % 3_000);
+                    let at = now + STEP + ms(state.random.next() % UNNOTICED.as_millis() as u64);
                     state.push(at, to, Packet { link, content: Content::Closed });
                 }
             }

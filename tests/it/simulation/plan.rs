@@ -22,6 +22,15 @@ pub const JUMP: Duration = ms(200);
 /// Of how many milliseconds one more a message may take when nothing is wrong.
 const JITTER: u64 = 20;
 
+/// No message takes longer, were there no partition.
+const SLOWEST: Duration = ms(4_300);
+
+/// What was held back by a partition comes at most so long after its end.
+const AFTERWARDS: Duration = ms(300);
+
+/// An end of a broken connection notices that at most so late.
+pub const UNNOTICED: Duration = ms(3_000);
+
 /// What holds messages back, or a machine up, does so for at most so long.
 const LONGEST: Duration = ms(4_000);
 
@@ -48,6 +57,9 @@ pub struct Pause {
     /// suspended. It goes on if only the process is stopped.
     pub suspended: bool,
 }
+
+/// From when to when.
+pub type Span = (Moment, Moment);
 
 /// Messages are held back, as long as it lasts.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +96,10 @@ pub struct Plan {
     pub end: Moment,
     /// Whether all sessions of a user are ended at once, now and then.
     pub purges: bool,
+    /// Whether some users may have few sessions at a time.
+    pub caps: bool,
+    /// Whether sessions expire. The wall clocks are right then, by which that is judged.
+    pub expiry: bool,
     /// Of how many milliseconds one more a message may take, as a rule.
     pub jitter: u64,
     /// How many messages of a thousand are lost and sent again, which takes long.
@@ -93,6 +109,11 @@ pub struct Plan {
     pub cuts: Vec<(Moment, usize)>,
     /// When the server starts again that was killed.
     pub restarts: Vec<Moment>,
+    /// When a node is down. Then it starts anew.
+    pub outages: Vec<(usize, Span)>,
+    /// When the server tells nothing of what changes, but answers. What happens meanwhile is not
+    /// told later.
+    pub silences: Vec<Span>,
     /// Of the server, then of the nodes.
     pub fates: Vec<Fate>,
 }
@@ -105,21 +126,36 @@ impl Plan {
             calm: ms(12_000),
             end: ms(22_000),
             purges: random.below(4) > 0,
+            caps: random.below(2) == 0,
+            expiry: random.below(4) == 0,
             jitter: JITTER,
             slow: 0,
             partitions: Vec::new(),
             cuts: Vec::new(),
             restarts: Vec::new(),
+            outages: Vec::new(),
+            silences: Vec::new(),
             fates: (0..=NODES).map(|_| Fate::fair(&mut random)).collect(),
         };
         if weather == Weather::Foul {
             plan.spoil(&mut random);
+        }
+        if plan.expiry {
+            for fate in &mut plan.fates {
+                fate.wall_rate = 1.0;
+                fate.jumps.clear();
+            }
         }
         plan
     }
 
     fn spoil(&mut self, random: &mut Random) {
         let calm = self.calm;
+        if random.below(6) == 0 {
+            // Nothing else goes wrong, so whoever waits must find out by looking, and in time.
+            let start = moment(random, calm / 2);
+            return self.silences.push((start, calm));
+        }
         self.jitter = [JITTER, 300][random.below(2)];
         self.slow = [0, 20, 100][random.below(3)];
         for node in 1..=NODES {
@@ -129,6 +165,14 @@ impl Plan {
             for _ in 0..random.below(3) {
                 self.cuts.push((moment(random, calm), node));
             }
+            if random.below(8) == 0 {
+                let (start, end) = span(random, calm);
+                self.cuts.push((start, node));
+                self.outages.push((node, (start, end)));
+            }
+        }
+        if random.below(3) == 0 {
+            self.silences.push(span(random, calm));
         }
         if random.below(4) == 0 {
             let (start, end) = span(random, calm);
@@ -153,6 +197,34 @@ impl Plan {
         }
     }
 
+    /// Whether the server can tell what changes in this step.
+    pub fn is_silent(&self, now: Moment) -> bool {
+        self.silences.iter().any(|(start, end)| (*start..*end).contains(&now))
+    }
+
+    /// Whether the server told what changed, all this time.
+    pub fn tells(&self, (start, end): Span) -> bool {
+        self.silences.iter().all(|silence| silence.1 < start || end < silence.0)
+    }
+
+    /// Whether the node could ask the server all this time, and what was asked was answered soon.
+    pub fn is_well(&self, node: usize, (start, end): Span) -> bool {
+        let is_over = |trouble: Span| trouble.1 < start || end < trouble.0;
+        let concerns = |machine: usize| machine == SERVER || machine == node;
+        let slow = (Moment::ZERO, self.calm + SLOWEST);
+        let partitions = self.partitions.iter().filter(|partition| partition.node == node);
+        let cuts = self.cuts.iter().filter(|(_, machine)| concerns(*machine));
+        let outages = self.outages.iter().filter(|(machine, _)| concerns(*machine));
+        let pauses = [SERVER, node].into_iter().flat_map(|machine| &self.fates[machine].pauses);
+        let kill = self.cuts.iter().find(|(_, machine)| *machine == SERVER);
+        (self.slow == 0 || is_over(slow))
+            && partitions.map(|one| (one.start, one.end + AFTERWARDS)).all(is_over)
+            && cuts.map(|(at, _)| (*at, *at + STEP + UNNOTICED)).all(is_over)
+            && outages.map(|(_, outage)| *outage).all(is_over)
+            && pauses.map(|pause| (pause.start, pause.end)).all(is_over)
+            && kill.zip(self.restarts.first()).is_none_or(|((at, _), end)| is_over((*at, *end)))
+    }
+
     /// How long a message takes that is sent now, were there no partition.
     pub fn delay(&self, now: Moment, random: &mut Random) -> Duration {
         let (jitter, slow) = if now < self.calm { (self.jitter, self.slow) } else { (JITTER, 0) };
@@ -169,7 +241,7 @@ impl Plan {
                     || partition.node == to && from == SERVER && partition.from_server)
         };
         while let Some(partition) = self.partitions.iter().find(|partition| holds(partition, at)) {
-            at = partition.end + ms(random.next() % 300);
+            at = partition.end + ms(random.next() % AFTERWARDS.as_millis() as u64);
         }
         at
     }

@@ -44,8 +44,20 @@ type Question = (Work, oneshot::Sender<AnyAnswer>);
 #[derive(Clone)]
 pub struct Remote(Arc<Shared>);
 
+/// What a broken store does otherwise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// As many sessions of a user as are asked for.
+    ForgetsCaps,
+    /// That a session is active is not stored.
+    ForgetsTouches,
+    /// A session lives on for longer than it may.
+    TouchesTooFar,
+}
+
 struct Shared {
     port: Port<Message>,
+    flaw: Option<Flaw>,
     /// Of each connection for questions, where they are put in.
     lines: Mutex<Vec<Option<UnboundedSender<Question>>>>,
     asked: AtomicUsize,
@@ -59,13 +71,16 @@ struct Loads {
     under_way: HashMap<SessionKey, usize>,
     /// Found, and nothing has been told since.
     found: HashSet<SessionKey>,
+    /// Those of users who may have few.
+    capped: HashSet<SessionKey>,
 }
 
 impl Remote {
     /// A client with so many connections, and one more for each feed.
-    pub fn new(port: Port<Message>, connections: usize) -> Self {
+    pub fn new(port: Port<Message>, connections: usize, flaw: Option<Flaw>) -> Self {
         Self(Arc::new(Shared {
             port,
+            flaw,
             lines: Mutex::new(vec![None; connections]),
             asked: AtomicUsize::new(0),
             loads: Mutex::default(),
@@ -81,6 +96,11 @@ impl Remote {
     pub fn is_being_filled(&self, key: SessionKey) -> bool {
         let mut loads = self.0.loads.lock().unwrap();
         !loads.found.remove(&key) && loads.under_way.contains_key(&key)
+    }
+
+    /// Whether the session was created here with a cap.
+    pub fn is_capped(&self, key: SessionKey) -> bool {
+        self.0.loads.lock().unwrap().capped.contains(&key)
     }
 
     fn ask<T: Send + 'static>(
@@ -214,6 +234,10 @@ impl SessionStore for Remote {
         cap: Option<usize>,
         now: Timestamp,
     ) -> StoreFuture<()> {
+        if cap.is_some() {
+            self.0.loads.lock().unwrap().capped.insert(key);
+        }
+        let cap = cap.filter(|_| self.0.flaw != Some(Flaw::ForgetsCaps));
         self.ask(move |store| store.create(key, record, cap, now))
     }
 
@@ -241,6 +265,11 @@ impl SessionStore for Remote {
     }
 
     fn touch(&self, key: SessionKey, logins: u32, now: Timestamp) -> StoreFuture<bool> {
+        let now = match self.0.flaw {
+            Some(Flaw::ForgetsTouches) => return StoreFuture::ok(true),
+            Some(Flaw::TouchesTooFar) => now + ms(2_000),
+            _ => now,
+        };
         self.ask(move |store| store.touch(key, logins, now))
     }
 

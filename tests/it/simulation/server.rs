@@ -1,9 +1,18 @@
 //! The server, which keeps its sessions in memory, and what it and its clients say to each other.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures_util::FutureExt;
-use tokio::{sync::mpsc::UnboundedReceiver, task::unconstrained};
+use tokio::{
+    sync::{Notify, mpsc::UnboundedReceiver},
+    task::unconstrained,
+};
 use tower_wristband::{
     MemoryStore,
     store::{Feed, FeedEvent, Heartbeat, SessionStore},
@@ -23,15 +32,41 @@ pub enum Message {
     Echo,
 }
 
-/// Serves all who connect, until the machine stops.
-pub async fn serve(mut opening: UnboundedReceiver<End<Message>>, store: MemoryStore) {
-    while let Some(end) = opening.recv().await {
-        tokio::spawn(converse(end, store.clone()));
+/// Whether the server tells what changes. Of all who wait for that, a watch channel of tokio would
+/// wake a random one first.
+pub struct Telling {
+    is_on: AtomicBool,
+    switched: Notify,
+}
+
+impl Telling {
+    pub fn new() -> Self {
+        Self { is_on: AtomicBool::new(true), switched: Notify::new() }
+    }
+
+    /// Between the steps of the machine.
+    pub fn switch(&self, is_on: bool) {
+        if self.is_on.swap(is_on, Ordering::Relaxed) != is_on {
+            self.switched.notify_waiters();
+        }
     }
 }
 
-async fn converse(mut end: End<Message>, store: MemoryStore) {
+/// Serves all who connect, until the machine stops, and tells them what changes while it can.
+pub async fn serve(
+    mut opening: UnboundedReceiver<End<Message>>,
+    store: MemoryStore,
+    telling: Arc<Telling>,
+) {
+    while let Some(end) = opening.recv().await {
+        tokio::spawn(converse(end, store.clone(), Arc::clone(&telling)));
+    }
+}
+
+async fn converse(mut end: End<Message>, store: MemoryStore, telling: Arc<Telling>) {
     let mut feed: Option<Feed> = None;
+    // What can't be told, and the pings that came behind it, wait.
+    let (mut is_subscribed, mut pings) = (false, 0);
     loop {
         let event = async {
             match &mut feed {
@@ -41,22 +76,27 @@ async fn converse(mut end: End<Message>, store: MemoryStore) {
         };
         tokio::select! {
             biased;
+            () = telling.switched.notified() => {}
             event = event => tell(&end, event),
             message = end.receive() => match message {
                 None => return,
                 Some(Message::Ask(number, work)) => end.send(Message::Answer(number, work(&store))),
-                Some(Message::Subscribe) => feed = store.feed(Heartbeat::new(ms(1_000))),
-                Some(Message::Ping) => {
-                    // What was written before goes first.
-                    while let Some(feed) = &mut feed
-                        && let Some(event) = unconstrained(feed.next()).now_or_never()
-                    {
-                        tell(&end, event);
-                    }
-                    end.send(Message::Echo);
-                }
+                Some(Message::Subscribe) => is_subscribed = true,
+                Some(Message::Ping) => pings += 1,
                 Some(_) => unreachable!("a client answers nothing"),
             },
+        }
+        if !telling.is_on.load(Ordering::Relaxed) {
+            feed = None;
+        } else if is_subscribed && feed.is_none() {
+            feed = store.feed(Heartbeat::new(ms(1_000)));
+        }
+        if let (Some(feed), 1..) = (&mut feed, pings) {
+            // What was written before goes first.
+            while let Some(event) = unconstrained(feed.next()).now_or_never() {
+                tell(&end, event);
+            }
+            (0..std::mem::take(&mut pings)).for_each(|_| end.send(Message::Echo));
         }
     }
 }

@@ -3,20 +3,23 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, StatusCode, header::COOKIE};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_wristband::{
-    Access, Session, SessionError, SessionErrorKind, SessionLayer, UserId, internals::parse_token,
-    testing,
+    Access, Lifetime, Session, SessionError, SessionErrorKind, SessionLayer, UserId,
+    internals::parse_token, testing,
 };
 
 use super::{
+    caps::{self, CAPPED},
     history::{Answer, Done, History, Life, Purge, Token, Visit},
     machine::Clocks,
     plan::{Moment, ms},
+    streams::{Follower, IDLE, Stream, Subject},
 };
 use crate::random::Random;
 
@@ -31,14 +34,18 @@ type App = BoxCloneSyncService<Request<String>, Response<String>, Infallible>;
 /// The service of a node.
 fn app(layer: &SessionLayer) -> App {
     let layer = layer.with_access_by(|_, uri| match uri.path() {
-        "/login" => Access::Optional,
+        "/login" | "/brief" => Access::Optional,
         _ => Access::SignedIn,
     });
     BoxCloneSyncService::new(layer.layer(service_fn(async |request: Request<String>| {
         let session = Session::of(request.extensions()).expect("the layer is there").clone();
         let answer = handle(&session, &request).await;
         Ok(match answer {
-            Ok(value) => Response::new(value.to_string()),
+            Ok(value) => {
+                let mut response = Response::new(value.to_string());
+                response.extensions_mut().insert(session);
+                response
+            }
             Err(error) => {
                 let mut response = Response::new(error.to_string());
                 *response.status_mut() = match error.kind() {
@@ -54,6 +61,10 @@ fn app(layer: &SessionLayer) -> App {
 async fn handle(session: &Session, request: &Request<String>) -> Result<u64, SessionError> {
     match request.uri().path() {
         "/login" => session.log_in(request.body().as_str())?,
+        "/brief" => {
+            session.log_in(request.body().as_str())?;
+            session.set_lifetime(Lifetime::new(IDLE, Duration::from_secs(3_600)))?;
+        }
         "/rotate" => session.rotate()?,
         "/logout" => session.log_out().await?,
         "/write" => {
@@ -65,11 +76,19 @@ async fn handle(session: &Session, request: &Request<String>) -> Result<u64, Ses
     Ok(0)
 }
 
+/// The layers of a node, on one cache.
+pub struct Layers {
+    pub main: SessionLayer,
+    /// That of those who may have few sessions.
+    pub capped: SessionLayer,
+}
+
 pub struct Visitor {
     node: usize,
     clocks: Arc<Clocks>,
     layer: SessionLayer,
     app: App,
+    capped: App,
     history: Arc<Mutex<History>>,
     random: Random,
 }
@@ -85,15 +104,16 @@ impl Visitor {
     pub fn new(
         node: usize,
         clocks: &Arc<Clocks>,
-        layer: &SessionLayer,
+        layers: &Layers,
         history: &Arc<Mutex<History>>,
         seed: u64,
     ) -> Self {
         Self {
             node,
             clocks: Arc::clone(clocks),
-            layer: layer.clone(),
-            app: app(layer),
+            layer: layers.main.clone(),
+            app: app(&layers.main),
+            capped: app(&layers.capped),
             history: Arc::clone(history),
             random: Random(seed),
         }
@@ -108,7 +128,10 @@ impl Visitor {
     }
 
     async fn act(&mut self) {
-        let living = self.known(|life| life.may_end.is_none());
+        if self.clocks.plan.caps && self.random.below(10) == 0 {
+            return self.act_on_capped().await;
+        }
+        let living = self.known(false, |life| life.may_end.is_none());
         if living.is_empty() || living.len() < LIVING && self.random.below(4) == 0 {
             return self.log_in().await;
         }
@@ -119,22 +142,40 @@ impl Visitor {
             16..18 => self.log_out(held).await,
             18..21 => self.revoke(held).await,
             21 if self.clocks.plan.purges => self.revoke_user(held).await,
-            22..60 => self.read_any().await,
+            22..60 => self.read_any(false).await,
+            60..64 => self.open(held).await,
+            64..70 if self.clocks.plan.expiry => self.open_brief().await,
             _ => self.read(held).await,
         }
     }
 
+    /// Several nodes log in the same few users.
+    async fn act_on_capped(&mut self) {
+        let known = self.known(true, |_| true);
+        match self.random.below(8) {
+            _ if known.is_empty() => self.log_in_capped().await,
+            0 | 1 => self.log_in_capped().await,
+            2 => {
+                let held = known[self.random.below(known.len())];
+                self.open(held).await;
+            }
+            _ => self.read_any(true).await,
+        }
+    }
+
     /// The sessions that this node may know of, each with its latest token.
-    fn known(&self, is_such: impl Fn(&Life) -> bool) -> Vec<Held> {
+    fn known(&self, is_capped: bool, is_such: impl Fn(&Life) -> bool) -> Vec<Held> {
         let now = self.clocks.truth();
-        let lives = &self.history().lives;
-        let remembered = lives.len().saturating_sub(REMEMBERED)..lives.len();
-        let latest = |session: usize| {
-            let life = &lives[session];
+        let history = self.history();
+        let lives = history.lives.iter().enumerate().rev();
+        let remembered = lives.filter(|(_, life)| CAPPED.contains(&life.user) == is_capped);
+        let latest = |(session, life): (usize, &Life)| {
             let token = life.tokens.iter().rposition(|token| token.got.at <= now);
             token.filter(|_| is_such(life)).map(|token| Held { session, token })
         };
-        remembered.filter_map(latest).collect()
+        let mut known: Vec<_> = remembered.take(REMEMBERED).filter_map(latest).collect();
+        known.reverse();
+        known
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -146,8 +187,8 @@ impl Visitor {
     }
 
     /// Also with a token that has been replaced, or of a session that has ended.
-    async fn read_any(&mut self) {
-        let known = self.known(|_| true);
+    async fn read_any(&mut self, is_capped: bool) {
+        let known = self.known(is_capped, |_| true);
         let mut held = known[self.random.below(known.len())];
         if self.random.below(2) == 0 {
             held.token = self.random.below(held.token + 1);
@@ -211,7 +252,7 @@ impl Visitor {
     async fn revoke_user(&self, held: Held) {
         let user = self.history().lives[held.session].user;
         self.may_end(|_, life| life.user == user);
-        let theirs = self.known(|life| life.user == user);
+        let theirs = self.known(false, |life| life.user == user);
         let purge = {
             let purges = &mut self.history().purges;
             purges.push(Purge { user, end: None });
@@ -230,14 +271,25 @@ impl Visitor {
         while self.history().purges.iter().any(|purge| purge.user == user && purge.end.is_none()) {
             user += USERS;
         }
+        self.log_in_at(&self.app, user).await;
+    }
+
+    async fn log_in_capped(&mut self) {
+        let user = CAPPED.start + self.random.below(CAPPED.len());
+        self.log_in_at(&self.capped, user).await;
+    }
+
+    async fn log_in_at(&self, app: &App, user: usize) {
         let begin = self.clocks.truth();
-        let request = Request::post("/login").body(name(user)).expect("a request");
-        let response = self.send(request).await;
+        let response = send(app, post("/login", user)).await;
         let Some(cookie) = testing::cookie_from(&response) else { return };
         let wire = cookie.as_bytes().rsplit(|byte| *byte == b'=').next().expect("a value");
         let key = parse_token(wire).expect("a token").key();
         let got = self.done();
         let history = &mut *self.history();
+        if CAPPED.contains(&user) {
+            caps::logged_in(history, user, got);
+        }
         let purges = history.purges.iter().filter(|purge| purge.user == user);
         let mut ends = purges.filter(|purge| purge.end.is_none_or(|end| end >= begin));
         let may_end = ends.next().map(|_| begin);
@@ -246,11 +298,50 @@ impl Visitor {
         history.lives.push(Life { user, key, tokens, writes, ends, may_end });
     }
 
+    /// Opens a stream that waits for the end of a session.
+    async fn open(&mut self, held: Held) {
+        let (visit, response) = self.ask("/stream", held).await;
+        self.history().visits.push(visit);
+        if let Answer::Admitted(_) = visit.answer {
+            self.follow(Subject::Life(held.session), &response);
+        }
+    }
+
+    /// The same of a session that nobody else knows, and that expires.
+    async fn open_brief(&mut self) {
+        let begin = self.clocks.truth();
+        let response = send(&self.app, post("/brief", usize::MAX)).await;
+        if testing::cookie_from(&response).is_some() {
+            let (earliest, latest) = (begin + IDLE, self.clocks.truth() + IDLE);
+            self.follow(Subject::Brief { earliest, latest }, &response);
+        }
+    }
+
+    fn follow(&mut self, subject: Subject, response: &Response<String>) {
+        let (node, begin) = (self.node, self.clocks.truth());
+        let stream = Stream { node, subject, begin, closed: None, over: None };
+        let session = response.extensions().get::<Session>().expect("the handler put it there");
+        let random = Random(self.random.next());
+        let number = {
+            let streams = &mut self.history().streams;
+            streams.push(stream);
+            streams.len() - 1
+        };
+        let follower = Follower {
+            session: session.clone(),
+            clocks: Arc::clone(&self.clocks),
+            history: Arc::clone(&self.history),
+            stream: number,
+            random,
+        };
+        tokio::spawn(follower.follow(ms(1_000 + self.random.next() % 9_000)));
+    }
+
     /// Sends a request with this token. The answer is not noted yet.
     async fn ask(&self, path: &str, held: Held) -> (Visit, Response<String>) {
         let cookie = self.history().lives[held.session].tokens[held.token].cookie.clone();
         let begin = self.clocks.truth();
-        let response = self.send(get(path, cookie)).await;
+        let response = send(&self.app, get(path, cookie)).await;
         let answer = match response.status() {
             StatusCode::OK => Answer::Admitted(None),
             StatusCode::UNAUTHORIZED | StatusCode::GONE => Answer::Refused,
@@ -259,10 +350,6 @@ impl Visitor {
         };
         let (session, token, end) = (held.session, held.token, self.clocks.truth());
         (Visit { node: self.node, begin, end, session, token, answer }, response)
-    }
-
-    async fn send(&self, request: Request<String>) -> Response<String> {
-        self.app.clone().oneshot(request).await.expect("infallible")
     }
 
     fn may_end(&self, is_such: impl Fn(usize, &Life) -> bool) {
@@ -282,11 +369,19 @@ impl Visitor {
     }
 }
 
+async fn send(app: &App, request: Request<String>) -> Response<String> {
+    app.clone().oneshot(request).await.expect("infallible")
+}
+
+fn post(path: &str, user: usize) -> Request<String> {
+    Request::post(path).body(name(user)).expect("a request")
+}
+
 fn get(path: &str, cookie: HeaderValue) -> Request<String> {
     let request = Request::get(path).header(COOKIE, cookie).body(String::new());
     request.expect("a request")
 }
 
-fn name(user: usize) -> String {
+pub fn name(user: usize) -> String {
     format!("user-{user}")
 }
