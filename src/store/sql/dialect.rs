@@ -52,8 +52,8 @@ pub(super) struct Syntax {
     /// In a condition, a part that holds: the statement removes what has expired.
     pub(super) sweeps: &'static str,
     /// Whether `DELETE … RETURNING` is there. Where it isn't, the end of a living session takes one
-    /// statement, and that of none takes three: what is alive, what is not, and what was prolonged in
-    /// between.
+    /// statement, and that of none takes three: for what is alive, for what has expired, and for
+    /// what was prolonged in between.
     pub(super) returns_deleted: bool,
     /// Deletes from `{table}` the rows whose keys the query `{chosen}` answers, which runs once.
     pub(super) delete: &'static str,

@@ -199,7 +199,7 @@ where
         if self.execute(&statements.destroy_living, &values).await? > 0 {
             return Ok(true);
         }
-        // What a `DELETE` answers is a number alone, so its condition says what it was that is gone.
+        // A `DELETE` answers a number alone, so its condition has to say what it is that goes.
         // A node whose clock is behind may still take it for alive.
         if self.execute(&statements.destroy_expired, &values).await? > 0 {
             return Ok(false);
