@@ -31,7 +31,8 @@ use crate::{
 const LOOKS_AT_A_TIME: usize = 16;
 
 /// How long the answer to a look may take, lest it hold up the others: a part of the store may have
-/// fallen silent, such as one master of a Cluster. What is late is looked at once more, beside them.
+/// fallen silent, such as one master of a Cluster. What is late is looked at once more, beside
+/// them.
 const PROMPT: Duration = Duration::from_millis(100);
 
 /// How often the feed is to prove that it is fresh.
