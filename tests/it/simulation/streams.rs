@@ -111,7 +111,7 @@ impl Follower {
             // One that comes too late does nothing.
             Subject::Brief { earliest, latest } if begin <= *latest => match is_alive {
                 Some(true) if end < *earliest => {
-                    (*earliest, *latest) = (begin + IDLE, begin + IDLE)
+                    (*earliest, *latest) = (begin + IDLE, begin + IDLE);
                 }
                 Some(false) => {}
                 // Nobody knows, or it was under way when the session was over but for it.
