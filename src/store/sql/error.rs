@@ -38,8 +38,8 @@ fn kind<D: Dialect>(error: &sqlx::Error) -> StoreErrorKind {
         sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
             StoreErrorKind::Timeout
         }
-        // A server that ends while a client connects answers nothing, which is taken for a wrong
-        // answer.
+        // A server that ends when it is asked for TLS answers nothing, which sqlx takes for a
+        // wrong answer.
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::Tls(_)
@@ -77,5 +77,19 @@ impl Retries {
         sleep(self.pause.mul_f64(0.5 + (random % 1024) as f64 / 2048.0)).await;
         self.pause = LONGEST_PAUSE.min(2 * self.pause);
         Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_while_a_client_connects_is_an_outage() {
+        let ended = sqlx::Error::Io(io::ErrorKind::UnexpectedEof.into());
+        let answered_nothing = sqlx::Error::Protocol("unexpected response: 0x00".into());
+        for error in [ended, answered_nothing] {
+            assert_eq!(kind::<sqlx::Postgres>(&error), StoreErrorKind::Unavailable, "{error}");
+        }
     }
 }

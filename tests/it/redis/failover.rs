@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tower_wristband::store::SessionStore;
 
 use super::{
-    Known, change, connect,
+    Known, connect,
     load::{Load, Promise, is_soon},
     now, on_cluster, on_sentinels,
 };
@@ -84,8 +84,7 @@ async fn a_silent_node_of_a_cluster_keeps_nobody_from_asking_the_others() {
     // Whoever connects anew begins here.
     let entrance = Proxy::to(&cluster.nodes[0].address()).await;
     let store = on_cluster([&*entrance.address()]);
-    let [first, second] =
-        [0..5461, 5461..10923].map(|slots: std::ops::Range<u16>| known_in(&slots));
+    let [first, second] = [0..5461, 5461..10923].map(|slots| Known::in_slots(&slots));
     for known in [&first, &second] {
         known.create(&store).await;
     }
@@ -105,21 +104,14 @@ async fn a_silent_node_of_a_cluster_keeps_nobody_from_asking_the_others() {
     assert!(second.load(&store).await.is_some());
 }
 
-/// A session in one of these slots.
-fn known_in(slots: &std::ops::Range<u16>) -> Known {
-    let sessions = std::iter::repeat_with(|| Known::new(&change()));
-    let mut there = sessions
-        .filter(|known| slots.contains(&slot(format!("wristband:s:{}", known.key).as_bytes())));
-    there.next().expect("endless")
-}
-
 /// The slots that move, from the first master to the second.
 pub(super) const MOVING: std::ops::Range<u16> = 0..400;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_are_written_to_while_their_slots_move() {
     let cluster = Cluster::start().await;
-    let load = Load::with_sessions(&store_on(&cluster), Promise::KeepsAll, || known_in(&MOVING));
+    let load =
+        Load::with_sessions(&store_on(&cluster), Promise::KeepsAll, || Known::in_slots(&MOVING));
     load.progress(500).await;
     let moved = move_slots(&cluster, 0, 1).await;
     assert!(moved > 100, "{moved} keys");

@@ -15,13 +15,16 @@ mod tap;
 mod trips;
 mod twice;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use redis::{
-    Client,
+    AsyncConnectionConfig, Client,
     cluster::ClusterClient,
     sentinel::{SentinelClient, SentinelServerType},
 };
@@ -109,7 +112,20 @@ struct Known {
 
 impl Known {
     fn new(change: &Change) -> Self {
-        let token = SessionToken::generate().unwrap();
+        Self::with_token(&SessionToken::generate().unwrap(), change)
+    }
+
+    /// One whose record is in one of these slots of a Cluster.
+    fn in_slots(slots: &Range<u16>) -> Self {
+        let mut tokens = std::iter::repeat_with(|| SessionToken::generate().unwrap());
+        let is_there = |token: &SessionToken| {
+            slots.contains(&slot(format!("wristband:s:{}", token.key()).as_bytes()))
+        };
+        let token = tokens.find(is_there).expect("endless");
+        Self::with_token(&token, &change())
+    }
+
+    fn with_token(token: &SessionToken, change: &Change) -> Self {
         let mut record = Record::new(token.proof(), Lifetime::AAL2, now());
         record.apply(change, now());
         Self { key: token.key(), record }
@@ -135,10 +151,12 @@ async fn keys_of(store: &RedisStore, user: &UserId) -> Vec<SessionKey> {
     listed.iter().map(tower_wristband::SessionSummary::key).collect()
 }
 
-/// A connection to ask a server behind the store's back.
+/// A connection to ask a server behind the store's back, however long it takes.
 async fn connect(server: &Server) -> redis::aio::MultiplexedConnection {
     let client = Client::open(server.url()).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
 /// A store behind a pointer, as the layer holds it.

@@ -2,30 +2,20 @@
 
 use tower_wristband::store::FeedEvent;
 
-use super::{Listener, Writers, change, store_on, tracking};
+use super::{Listener, Writers, store_on, tracking};
 use crate::{
     redis::{
         Known,
-        failover::{MOVING, move_slots, slot},
+        failover::{MOVING, move_slots},
     },
     servers::{Cluster, until},
 };
-
-/// A session in one of the slots that move.
-fn moving() -> Known {
-    loop {
-        let known = Known::new(&change());
-        if MOVING.contains(&slot(format!("wristband:s:{}", known.key).as_bytes())) {
-            return known;
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_are_told_while_their_slots_move() {
     let cluster = Cluster::start().await;
     let listener = Listener::to(&store_on(&cluster)).await;
-    let writers = Writers::start(&store_on(&cluster), &listener, moving);
+    let writers = Writers::start(&store_on(&cluster), &listener, || Known::in_slots(&MOVING));
     writers.progress(500).await;
     assert!(move_slots(&cluster, 0, 1).await > 100);
     writers.progress(500).await;
@@ -37,7 +27,7 @@ async fn writes_are_told_while_their_slots_move() {
 async fn a_new_master_is_listened_to_before_it_has_slots() {
     let cluster = Cluster::start().await;
     let listener = Listener::to(&store_on(&cluster)).await;
-    let writers = Writers::start(&store_on(&cluster), &listener, moving);
+    let writers = Writers::start(&store_on(&cluster), &listener, || Known::in_slots(&MOVING));
     writers.progress(500).await;
     // A replica forgets what it was, and joins as a master without slots.
     let (position, new) = (listener.position(), &cluster.nodes[5]);
