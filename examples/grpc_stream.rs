@@ -84,7 +84,7 @@ async fn log_out_everywhere(sessions: Sessions, user: UserId) -> Result<Response
 /// The error's text is for the log.
 fn failed(error: SessionError) -> Status {
     eprintln!("{error}");
-    if error.is_outage() { Status::unavailable("") } else { Status::internal("") }
+    Status::new(Code::from_i32(error.grpc_code()), "")
 }
 
 async fn client(channel: &Channel) -> Result<Grpc<Channel>, BoxError> {

@@ -74,15 +74,14 @@ async fn log_out(request: Request<()>) -> Result<Response<String>, Status> {
     Ok(Response::new("goodbye".to_owned()))
 }
 
-/// tonic hands on the extensions of the HTTP request, in a type of its own.
 fn session_of<T>(request: &Request<T>) -> Session {
-    request.extensions().get::<Session>().expect("the layer is around the server").clone()
+    Session::of(request.extensions()).expect("the layer is around the server").clone()
 }
 
-/// The error's text is for the log. What was pending on the session is dropped with either status.
+/// The error's text is for the log.
 fn failed(error: SessionError) -> Status {
     eprintln!("{error}");
-    if error.is_outage() { Status::unavailable("") } else { Status::internal("") }
+    Status::new(Code::from_i32(error.grpc_code()), "")
 }
 
 /// What a generated client does in each of its methods.

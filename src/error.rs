@@ -137,7 +137,8 @@ impl Error for StoreError {
 /// An error of an operation on a [`Session`](crate::Session).
 ///
 /// [`status_code`](Self::status_code) says how to answer it. With the feature `axum` it is such a
-/// response, so that handlers can use `?`; its text never reaches the client.
+/// response, so that handlers can use `?`; its text never reaches the client. The text doesn't
+/// repeat the [source](Error::source), which tells the cause: log both.
 #[derive(Debug)]
 pub struct SessionError {
     kind: SessionErrorKind,
@@ -233,6 +234,30 @@ impl SessionError {
             | SessionErrorKind::OtherLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
+
+    /// The same as the code of a gRPC status: 14 (unavailable) for an outage, 16 (unauthenticated),
+    /// 10 (aborted) if the client should try again, 8 (resource exhausted) and 3 (invalid argument)
+    /// for what came from it, 13 (internal) for what the program did.
+    ///
+    /// ```
+    /// use tonic::{Code, Status};
+    /// use tower_wristband::SessionError;
+    ///
+    /// fn status(error: &SessionError) -> Status {
+    ///     Status::new(Code::from_i32(error.grpc_code()), error.to_string())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn grpc_code(&self) -> i32 {
+        match self.status_code() {
+            StatusCode::UNAUTHORIZED => 16,
+            StatusCode::CONFLICT => 10,
+            StatusCode::PAYLOAD_TOO_LARGE => 8,
+            StatusCode::BAD_REQUEST => 3,
+            StatusCode::SERVICE_UNAVAILABLE => 14,
+            _ => 13,
+        }
+    }
 }
 
 impl fmt::Display for SessionError {
@@ -300,3 +325,25 @@ impl fmt::Display for MissingLayer {
 }
 
 impl Error for MissingLayer {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_drops_what_is_pending_with_either_status_or_with_none() {
+        for kind in [
+            SessionErrorKind::Random,
+            SessionErrorKind::Store(StoreErrorKind::Timeout),
+            SessionErrorKind::Gone,
+            SessionErrorKind::Conflict,
+            SessionErrorKind::TooLarge,
+            SessionErrorKind::UserId,
+            SessionErrorKind::Decode,
+        ] {
+            let error = SessionError::new(kind);
+            let drops = [2, 13, 14, 15].contains(&error.grpc_code());
+            assert_eq!(error.status_code().is_server_error(), drops, "{kind:?}");
+        }
+    }
+}

@@ -106,8 +106,7 @@ impl<R> SessionLayer<R> {
     }
 
     /// A mount that decides by method and address, for hyper and tonic, which have no router to
-    /// hang a layer on. tonic has extensions of its own: there a method finds the session by
-    /// `request.extensions().get::<Session>()`.
+    /// hang a layer on.
     ///
     /// ```
     /// # use tower_wristband::{Access, MemoryStore, SessionLayer};
@@ -229,8 +228,9 @@ impl SessionLayerBuilder {
         self
     }
 
-    /// How many living sessions a user may have: a login beyond that ends the oldest. Unlimited by
-    /// default (OWASP ASVS 5, 7.1.2 asks to document the choice).
+    /// How many living sessions a user may have: a login beyond that ends the oldest, and tells
+    /// nobody. Whoever wants to tell the user asks [`Sessions::count`] before the login. Unlimited
+    /// by default (OWASP ASVS 5, 7.1.2 asks to document the choice).
     pub fn sessions_per_user(mut self, cap: usize) -> Self {
         self.sessions_per_user = Some(cap);
         self
@@ -244,6 +244,12 @@ impl SessionLayerBuilder {
 
     /// Whether the inner service sees the session cookie. Defaults to `true`; a proxy says `false`,
     /// so that the upstream never gets a token.
+    ///
+    /// # Security
+    ///
+    /// Only the cookie of this layer's name is taken away: those of other layers on the host are
+    /// forwarded, unless they have a path or a host of their own. What the upstream answers is left
+    /// alone, a `Set-Cookie` for the session's name too: a proxy that doesn't trust it removes those.
     pub fn forward_cookie(mut self, forward: bool) -> Self {
         self.forward_cookie = forward;
         self

@@ -253,6 +253,9 @@ where
 /// Sends a browser that navigates to a page to the login page, with 303 and the page's address in
 /// `next`; everything else (fetch, WebSocket, gRPC, other methods) gets the default answer.
 ///
+/// A browser navigates by GET or HEAD, with `Sec-Fetch-Mode: navigate`; one that is too old to send
+/// that header asks for `text/html` by `Accept`.
+///
 /// The login handler passes `next` through [`local_address`] before it redirects back.
 ///
 /// The login page has to be open to everybody. Where it is guarded by mistake it gets the default

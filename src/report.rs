@@ -31,7 +31,8 @@ pub(crate) fn created(key: SessionKey) {
 }
 
 pub(crate) fn logged_in(key: SessionKey, user: &UserId) {
-    event!(INFO, "session logged in", %key, ?user);
+    let user = user.as_str();
+    event!(INFO, "session logged in", %key, &user);
 }
 
 pub(crate) fn rotated(key: SessionKey) {
@@ -43,7 +44,8 @@ pub(crate) fn ended(key: SessionKey) {
 }
 
 pub(crate) fn ended_all(user: &UserId, sessions: usize) {
-    event!(INFO, "a user's sessions ended", ?user, %sessions);
+    let user = user.as_str();
+    event!(INFO, "a user's sessions ended", &user, %sessions);
 }
 
 /// A record that the store still has, but that has reached its end.

@@ -14,7 +14,9 @@ use crate::{
 
 /// Lists and ends sessions: what [`SessionLayer::sessions`](crate::SessionLayer::sessions) returns.
 ///
-/// Once a method that ends sessions has returned, they are gone from the store, on every node.
+/// Once a method that ends sessions has returned, they are gone from the store, for every node. A
+/// node with a [`CachedStore`](crate::CachedStore) knows a moment later, within a
+/// [stated bound](crate::store::many_nodes).
 ///
 /// ```
 /// use tower_wristband::{Page, Session, SessionError, SessionKey, Sessions, UserId};
@@ -79,7 +81,9 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::Store`]; its source says what to do.
+    /// [`SessionErrorKind::Store`]: `Unavailable` or `Timeout` for a server that may come up, and
+    /// `Other` for what somebody has to change, such as a missing table, a policy of eviction, a
+    /// clock. The sources behind the error, all of them, say what to do.
     pub async fn check(&self) -> Result<(), SessionError> {
         self.config.ask("check", |store, now| store.check(now)).await
     }
@@ -143,6 +147,9 @@ impl Sessions {
     }
 
     /// Ends all sessions of the user. Answers how many.
+    ///
+    /// For "log out everywhere", call [`Session::log_out`] as well: it removes this browser's
+    /// cookie.
     ///
     /// # Errors
     ///

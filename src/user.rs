@@ -13,7 +13,8 @@ const MAX_BYTES: usize = 255;
 /// Who a session belongs to: text of 1 to 255 bytes, such as the primary key of the application's
 /// user table.
 ///
-/// Integers convert by themselves; text is checked. Cloning is cheap.
+/// Integers convert by themselves; text is checked, for its length alone: it may have any
+/// characters, also those that no header can carry. Cloning is cheap.
 ///
 /// ```
 /// use tower_wristband::UserId;

@@ -116,7 +116,12 @@ impl SessionCookie {
         self
     }
 
-    /// The path below which the browser sends the cookie. Defaults to `/`.
+    /// The path below which the browser sends the cookie. Defaults to `/`, and a `__Host-` cookie
+    /// can have no other.
+    ///
+    /// The routes that log in and out have to be below it. A cookie of `/shop` is sent to `/shop`,
+    /// `/shop/` and `/shop/cart`, not to `/shopping`; one of `/shop/` is not sent to `/shop` (RFC
+    /// 6265bis, section 5.1.4).
     ///
     /// A path doesn't protect the cookie from the rest of the host (RFC 6265bis, section 8.6).
     pub fn with_path(mut self, path: impl Into<String>) -> Self {

@@ -78,6 +78,12 @@ impl Label {
         Ok(Self(Arc::new(text.into())))
     }
 
+    /// As much of it as fits.
+    pub(crate) fn start_of(text: &str) -> Self {
+        let start = &text[..text.floor_char_boundary(MAX_LABEL_BYTES)];
+        Self(Arc::new(start.into()))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -13,8 +13,9 @@ use crate::{
 };
 
 impl Session {
-    /// Ends the session: when this returns, it is gone from the store, on every node. The response
-    /// removes the cookie.
+    /// Ends the session: when this returns, it is gone from the store, for every node. The response
+    /// removes the cookie. Another node with a [`CachedStore`](crate::CachedStore) knows a moment
+    /// later, within a [stated bound](crate::store::many_nodes).
     ///
     /// The handle is empty then; a later write makes a new anonymous session.
     ///
@@ -57,7 +58,8 @@ impl Session {
     }
 
     /// Stores everything that is pending now, login and rotation included, instead of at the end of
-    /// the request. After the head, that is data alone.
+    /// the request. After the head, that is data alone. What is stored stays, whatever the request
+    /// is answered with, and its cookie is sent.
     ///
     /// A future that is dropped leaves it stored or not stored; it is not tried again. One that is
     /// kept without being polled holds up the handle's clones and the end of the request, for as

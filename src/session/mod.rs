@@ -65,8 +65,8 @@ use crate::{
 ///
 /// # When nothing is stored
 ///
-/// If the service answers with a server error (5xx, or a gRPC status 2, 13, 14 or 15 in the head),
-/// what is pending is dropped, a login included. If the session ended while the request was under
+/// If the service answers with a server error (5xx, or a gRPC status 2, 13, 14 or 15 in the head,
+/// where tonic has the `Err` of a method), what is pending is dropped, a login included. If the session ended while the request was under
 /// way, its changes are dropped and the response stays as it is. Both are told to `tracing`.
 ///
 /// # After the head
@@ -217,14 +217,15 @@ impl Session {
     }
 
     /// Sets the label that tells the sessions of a user apart on a page of devices, such as the
-    /// browser's name. It alone does not bring a session into being.
+    /// browser's name. It alone does not bring a session into being. With a
+    /// [login](Self::log_in) it comes after that, as all that belongs to the new session. Of a text
+    /// of more than 255 bytes, such as a header can be, the start is kept.
     ///
     /// # Errors
     ///
-    /// [`SessionErrorKind::Label`] if it is longer than 255 bytes.
+    /// None today.
     pub fn set_label(&self, label: &str) -> Result<(), SessionError> {
-        let label = Label::new(label)?;
-        self.read().pending.label = Some(label);
+        self.read().pending.label = Some(Label::start_of(label));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Each turn of a session's life is told to `tracing` once, with the key, at a sensible level.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode};
 use tower_wristband::{
@@ -76,7 +76,26 @@ async fn a_login_is_told_as_a_session_created_and_logged_in() {
     let [created, logged_in] = &*events else { panic!("{events:#?}") };
     assert_is(created, Level::INFO, "session created", key);
     assert_is(logged_in, Level::INFO, "session logged in", key);
-    assert!(logged_in.field("user").unwrap().contains("alice"));
+    assert_eq!(logged_in.field("user"), Some("alice"));
+}
+
+#[test]
+fn the_guide_tells_of_every_event_and_of_no_other() {
+    let source = include_str!("../../src/report.rs");
+    let told = source.split("event!(").skip(1).filter_map(|event| event.split('"').nth(1));
+    let told: BTreeSet<&str> = told.filter(|text| !text.starts_with("two session")).collect();
+    let guide = include_str!("../../src/guide.md");
+    let (_, rest) = guide.split_once("\n# Events\n").unwrap();
+    let rows = rest.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let cells = rows
+        .take_while(|row| !row.starts_with("| what "))
+        .map(|row| row.split('|').nth(2).unwrap());
+    let listed: BTreeSet<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|text| !text.ends_with('…'))
+        .collect();
+    assert_eq!(listed, told);
+    assert!(told.len() > 15);
 }
 
 /// Else one could write lines of one's own into a log.

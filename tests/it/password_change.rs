@@ -54,3 +54,24 @@ async fn a_rotation_leaves_the_streams_of_the_replaced_token_alone() {
         assert_eq!(stream.session.authenticated_at(), login);
     }
 }
+
+/// What the guide's login does for passwords that are changed while it is under way.
+#[tokio::test]
+async fn a_login_that_looks_again_when_it_is_stored_does_not_outlive_a_change_of_password() {
+    for world in worlds() {
+        let cookie = world.signed_in("alice").await;
+        // The old password was right, and is being replaced.
+        let late = InFlight::without_cookie(&world).await;
+        late.session.log_in("alice").unwrap();
+        let change = InFlight::with(&world, &cookie).await;
+        change.session.log_in("alice").unwrap();
+        assert_eq!(world.layer.sessions().revoke_others(&change.session).await.unwrap(), 0);
+
+        late.session.save().await.unwrap();
+        assert_eq!(world.layer.sessions().count(&"alice".try_into().unwrap()).await.unwrap(), 2);
+        late.session.log_out().await.unwrap();
+        assert!(cookie_from(&late.finish().await).is_none());
+        assert_eq!(world.layer.sessions().count(&"alice".try_into().unwrap()).await.unwrap(), 1);
+        change.finish().await;
+    }
+}

@@ -138,6 +138,12 @@ impl Dialect for MySql {
 /// # }
 /// ```
 ///
+/// # Streams
+///
+/// The store has no [feed](crate::store#the-feed): it doesn't tell what other processes do. What
+/// they end, open streams find out at their next look
+/// ([`Session::ended`](crate::Session::ended#how-soon)); requests do at once.
+///
 /// # The pool
 ///
 /// The pool is the caller's. Its `test_before_acquire`, on unless it is turned off, asks before

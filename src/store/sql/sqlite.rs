@@ -114,6 +114,12 @@ impl Dialect for Sqlite {
 /// # }
 /// ```
 ///
+/// # Streams
+///
+/// The store has no [feed](crate::store#the-feed): it doesn't tell what other processes do. What
+/// they end, open streams find out at their next look
+/// ([`Session::ended`](crate::Session::ended#how-soon)); requests do at once.
+///
 /// # When the machine crashes
 ///
 /// What was answered is kept when the process ends in whatever way. [`open`](Self::open) sets
