@@ -335,6 +335,7 @@ impl Browser {
             let mut model = self.world.model();
             let session = model.session(ticket.id);
             let key = model.key(session).filter(|_| same).map(ToOwned::to_owned);
+            model.pass_key_on(session, same);
             (model.ending(Target::Session(session)), key, model.begin(ticket.id))
         };
         let answer = self.send_login(account, remember, Some(&ticket.token)).await;
@@ -361,6 +362,11 @@ impl Browser {
             _ if !same => self.learn_key(None).await,
             Verdict::In => {
                 (self.count, self.notes, self.visits) = (count, notes, visits);
+                {
+                    let mut model = self.world.model();
+                    let session = model.session(ticket.id);
+                    model.pass_key_on(session, false);
+                }
                 self.learn_key(key).await
             }
             Verdict::Either | Verdict::Out => self.leave().await,

@@ -232,6 +232,9 @@ impl Browser {
         let endings: Vec<_> = {
             let mut model = self.world.model();
             model.begin(ticket.id);
+            if ends_all {
+                model.pass_key_on(session, true);
+            }
             targets.into_iter().map(|target| model.ending(target)).collect()
         };
         let whole = self.world.wire.cut(ask).await;
@@ -240,7 +243,10 @@ impl Browser {
             model.lose(ticket.id, AFTERMATH);
             for ending in endings {
                 match whole {
-                    Ok(false) => model.forget(ending),
+                    Ok(false) => {
+                        model.forget(ending);
+                        model.pass_key_on(session, false);
+                    }
                     _ => model.abandon(ending),
                 }
             }

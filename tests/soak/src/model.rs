@@ -67,6 +67,8 @@ struct Known {
     active_until: Instant,
     in_flight: usize,
     endings: Vec<EndingId>,
+    /// It may be that of a newer login that nobody knows of yet, or ever.
+    key_is_passed_on: bool,
     /// Dead for a while: its endings need not be looked at again.
     buried: bool,
 }
@@ -113,6 +115,7 @@ impl Model {
             active_until: now,
             in_flight: 0,
             endings: Vec::new(),
+            key_is_passed_on: false,
             buried: false,
         });
         SessionId(self.sessions.len() - 1)
@@ -133,6 +136,11 @@ impl Model {
 
     pub(crate) fn set_key(&mut self, session: SessionId, key: String) {
         self.sessions[session.0].key = Some(key);
+    }
+
+    /// A login over this session is about to be sent, or has been answered.
+    pub(crate) fn pass_key_on(&mut self, session: SessionId, perhaps: bool) {
+        self.sessions[session.0].key_is_passed_on = perhaps;
     }
 
     pub(crate) fn is_visitor(&self, token: TokenId) -> bool {
@@ -318,6 +326,7 @@ impl Model {
             }
             let Some(key) = key else { continue };
             match verdict {
+                _ if self.sessions[index].key_is_passed_on => possible.insert(key),
                 Verdict::In => living.insert(key),
                 Verdict::Out => dead.insert(key),
                 Verdict::Either => possible.insert(key),
@@ -336,8 +345,8 @@ impl Model {
             if !session.buried && session.key.as_deref() == Some(key) {
                 match self.verdict_of_session(SessionId(index), sent, 0, own) {
                     Verdict::In => return Verdict::In,
-                    Verdict::Either => verdict = Verdict::Either,
-                    Verdict::Out => {}
+                    Verdict::Out if !session.key_is_passed_on => {}
+                    Verdict::Either | Verdict::Out => verdict = Verdict::Either,
                 }
             }
         }
@@ -364,7 +373,7 @@ impl Model {
         of_key.map(|id| self.tell_of_session(id)).collect::<Vec<_>>().join("; ")
     }
 
-    fn tell_of_session(&self, id: SessionId) -> String {
+    pub(crate) fn tell_of_session(&self, id: SessionId) -> String {
         let session = &self.sessions[id.0];
         let endings: Vec<_> =
             self.endings_of(id, &[]).map(|(ending, _)| ending.to_string()).collect();
