@@ -6,8 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use rand::{random, random_bool, random_range};
 
 use crate::{
-    browser::{ACCOUNTS, Browser, Deed, form},
+    browser::{ACCOUNTS, Browser, Deed},
     data::Tally,
+    logins::form,
     model::{AFTERMATH, Target},
     wire::{Answer, Ask},
     world::{Ticket, visits},

@@ -7,6 +7,7 @@
 mod browser;
 mod data;
 mod endings;
+mod logins;
 mod looks;
 mod model;
 mod site;
