@@ -277,6 +277,7 @@ impl Model {
         let wide = wide.filter(move |ending| {
             let came_later = ending.settled.is_some_and(|(settled, _)| settled <= asked);
             !came_later
+                && !ending.void
                 && match &ending.target {
                     Target::Key(key) => session.key.as_ref() == Some(key),
                     Target::Others { account, but } => {

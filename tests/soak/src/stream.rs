@@ -25,10 +25,11 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// How long it takes at the most to read what nobody has read for a while.
 const CATCHING_UP: Duration = Duration::from_secs(3);
 
-/// How long a stream may go on after its session was ended.
-const LATE: Duration = Duration::from_secs(5);
+/// How long a stream may go on after its session was ended: far less than it takes a site that only looks
+/// every 30 seconds.
+const LATE: Duration = Duration::from_secs(10);
 
-/// The same for one that has expired: the site looks every 30 seconds, where its store tells nothing.
+/// The same for one that has expired.
 const EXPIRED_LATE: Duration = Duration::from_secs(35);
 
 pub(crate) async fn watch(world: &World, ticket: &Ticket) -> Result<()> {
