@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for every change: properties with many more cases, concurrent histories on every store,
 # races run many times over and in many more schedules, the bugs that those have to catch, fuzzing, the
-# oldest dependencies, mutants.
+# oldest dependencies, ten minutes of the demo site on each store, mutants.
 # Shards, each for a machine of its own: `tests/long.sh 1/3` runs the first of three.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,6 +56,9 @@ suites+=("./tests/oldest.sh")
 # Half an hour each, from what earlier runs have found on.
 for target in changes cookie_headers records set_cookie tokens; do
     suites+=("./fuzz/run.sh 1800 $target")
+done
+for store in memory sqlite postgres mysql redis redis-cluster; do
+    suites+=("./tests/soak.sh 600 $store")
 done
 for part in 1 2 3; do
     suites+=("./tests/mutants.sh $part/3")

@@ -1,6 +1,7 @@
 //! Logging in and out.
 
 use axum::{
+    Extension,
     extract::{Form, Query},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Redirect, Response, Result},
@@ -42,6 +43,7 @@ impl LoginForm {
 
 pub(crate) async fn log_in(
     session: Session,
+    Extension(usual): Extension<Lifetime>,
     headers: HeaderMap,
     Form(form): Form<LoginForm>,
 ) -> Result<Response> {
@@ -50,7 +52,7 @@ pub(crate) async fn log_in(
     };
     session.log_in(account)?;
     // Said in both cases: somebody who was remembered may log in again without the tick.
-    let lifetime = if form.remember() { Lifetime::AAL1 } else { Lifetime::default() };
+    let lifetime = if form.remember() { Lifetime::AAL1 } else { usual };
     session.set_lifetime(lifetime)?;
     session.set_label(&browser::describe(&headers))?;
     // `next` came with the request: anything but a path on this site would be an open redirect.

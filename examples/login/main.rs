@@ -8,6 +8,9 @@
 //! `postgres://…`, `mysql://…`, `redis://…` or `redis+cluster://HOST:PORT,HOST:PORT`. What a database
 //! needs to have is made where it is missing. Several of these programs can share one.
 //!
+//! `IDLE` is the number of seconds without a request after which a session ends; an hour is the
+//! default.
+//!
 //! Start reading at [`routes::site`]: it says who is let in where.
 
 mod accounts;
@@ -24,7 +27,7 @@ mod time;
 use std::{env, io, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
-use tower_wristband::{BoxError, SessionLayer, Sweeper};
+use tower_wristband::{BoxError, Lifetime, SessionLayer, Sweeper};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -32,11 +35,12 @@ async fn main() -> Result<(), BoxError> {
     let (place, store) =
         store::open(&env::var("STORE").unwrap_or_else(|_| "memory".to_owned())).await?;
     let _sweeper = Sweeper::spawn(Arc::clone(&store), Duration::from_secs(60));
-    let sessions = SessionLayer::new(store);
+    let lifetime = lifetime()?;
+    let sessions = SessionLayer::builder(store).lifetime(lifetime).build()?;
     // What is wrong with the database is said now, rather than to every visitor.
     sessions.sessions().check().await?;
     println!("sessions are kept in {place}");
-    let site = routes::site(&sessions)?;
+    let site = routes::site(&sessions, lifetime)?;
 
     // Asked for before anybody is told that the site is ready, so that no signal is missed.
     let stop = stop_signal()?;
@@ -44,6 +48,13 @@ async fn main() -> Result<(), BoxError> {
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, site).with_graceful_shutdown(stop).await?;
     Ok(())
+}
+
+/// That of sessions whose user didn't ask to be kept signed in.
+fn lifetime() -> Result<Lifetime, BoxError> {
+    let usual = Lifetime::default();
+    let Ok(seconds) = env::var("IDLE") else { return Ok(usual) };
+    Ok(Lifetime::new(Duration::from_secs(seconds.parse()?), usual.absolute()))
 }
 
 /// Ends with the first Ctrl-C or SIGTERM.

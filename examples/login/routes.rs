@@ -1,12 +1,14 @@
 //! The routes, and who is let in where.
 
 use axum::{
-    Router,
+    Extension, Router,
     response::{Redirect, Result},
     routing::{get, post},
 };
 use tower_http::csrf::CsrfLayer;
-use tower_wristband::{ConfigError, Field, RedirectToLogin, Session, SessionLayer, UserId};
+use tower_wristband::{
+    ConfigError, Field, Lifetime, RedirectToLogin, Session, SessionLayer, UserId,
+};
 
 use crate::{
     api, devices, live, login,
@@ -21,7 +23,7 @@ const VISITS: Field<u64> = Field::new("visits");
 
 /// The whole site. The mounts of one [`SessionLayer`] share its configuration: however many are
 /// around a handler, a request costs one look-up and one commit.
-pub(crate) fn site(sessions: &SessionLayer) -> Result<Router, ConfigError> {
+pub(crate) fn site(sessions: &SessionLayer, lifetime: Lifetime) -> Result<Router, ConfigError> {
     // A browser that opens one of these pages is sent to the login; a form's POST gets 401.
     let signed_in = Router::new()
         .route("/dashboard", get(dashboard))
@@ -48,6 +50,7 @@ pub(crate) fn site(sessions: &SessionLayer) -> Result<Router, ConfigError> {
         .merge(signed_in)
         .merge(api)
         .with_state(sessions.sessions())
+        .layer(Extension(lifetime))
         // Outside of the guards, and everywhere: a session if there is one.
         .layer(sessions.optional())
         // Outermost, so that another site's POST is refused before anything is looked up.

@@ -271,6 +271,14 @@ impl Commit {
             }
             Call::Look(_) => {}
         }
+        drop(state);
+        // Another login is the end for those who wait under the one before.
+        let ended = match call {
+            Call::Rotate(_, token, _) if self.wanted.login.is_some() => token.key(),
+            Call::End(_, key) => *key,
+            _ => return,
+        };
+        self.turn.session().config().watch.look_at(ended);
     }
 
     fn finish(&mut self, outcome: Outcome) -> Committed {

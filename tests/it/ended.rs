@@ -220,7 +220,7 @@ async fn a_store_that_tells_nothing_is_asked_at_every_interval() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_node_ends_itself_is_known_at_once_though_the_store_tells_nothing() {
-    for way in 0..3 {
+    for way in 0..5 {
         let world = untold();
         let cookie = world.signed_in("alice").await;
         let session = stream(&world.layer, &cookie).await;
@@ -230,9 +230,15 @@ async fn what_the_node_ends_itself_is_known_at_once_though_the_store_tells_nothi
         match way {
             0 => assert_eq!(sessions.revoke_user(&alice()).await.unwrap(), 1),
             1 => assert!(sessions.revoke(&alice(), session.key().unwrap()).await.unwrap()),
-            _ => {
+            2 => {
                 let request = InFlight::with(&world, &cookie).await;
                 request.session.log_out().await.unwrap();
+                request.finish().await;
+            }
+            _ => {
+                let request = InFlight::with(&world, &cookie).await;
+                let user = if way == 3 { "alice" } else { "bob" };
+                request.session.log_in(user).unwrap();
                 request.finish().await;
             }
         }
