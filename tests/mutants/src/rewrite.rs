@@ -20,6 +20,8 @@ pub struct Rewritten {
     pub places: Vec<(Range<usize>, usize)>,
     /// The mutants that have found their place.
     pub placed: BTreeSet<usize>,
+    /// Those of them in what the compiler computes.
+    pub computed: BTreeSet<usize>,
 }
 
 /// What is put in at a position: that which belongs to the wider part is outside.
@@ -48,6 +50,8 @@ pub fn rewrite(source: &str, mutants: &[&Mutant], keeps_const: &BTreeSet<String>
         insertions: Vec::new(),
         blanks: Vec::new(),
         placed: BTreeSet::new(),
+        is_const: false,
+        computed: BTreeSet::new(),
     };
     switches.visit_file(&file);
     switches.finish()
@@ -60,12 +64,31 @@ struct Switches<'a> {
     insertions: Vec<Insertion>,
     blanks: Vec<Range<usize>>,
     placed: BTreeSet<usize>,
+    /// Whether the compiler computes what is being visited: then a switch is thrown by a build.
+    is_const: bool,
+    computed: BTreeSet<usize>,
 }
 
 impl Switches<'_> {
     fn at(&self, start: usize, genre: Genre) -> Vec<Mutant> {
         let there = self.starts.get(&start).into_iter().flatten();
         there.filter(|mutant| mutant.genre == genre).map(|mutant| (*mutant).clone()).collect()
+    }
+
+    /// Whether the mutant is on.
+    fn is(&mut self, mutant: &Mutant) -> String {
+        if self.is_const {
+            self.computed.insert(mutant.id);
+            format!("crate::mutant::is_built({})", mutant.id)
+        } else {
+            format!("crate::mutant::is({})", mutant.id)
+        }
+    }
+
+    fn computed(&mut self, visit: impl FnOnce(&mut Self)) {
+        let is_const = std::mem::replace(&mut self.is_const, true);
+        visit(self);
+        self.is_const = is_const;
     }
 
     fn text(&self, part: &impl Spanned) -> &str {
@@ -86,7 +109,7 @@ impl Switches<'_> {
         let width = whole.len();
         self.insert(whole.start, false, width, "(".into(), None);
         for (mutant, text) in &mutated {
-            let text = format!("if crate::mutant::is({}) {{ {text} }} else ", mutant.id);
+            let text = format!("if {} {{ {text} }} else ", self.is(mutant));
             self.insert(whole.start, false, width, text, Some(mutant));
         }
         self.insert(whole.start, false, width, "{ ".into(), None);
@@ -96,10 +119,14 @@ impl Switches<'_> {
     fn function(&mut self, signature: &Signature, block: &Block) {
         if let Some(token) = &signature.constness {
             if self.keeps_const.contains(&signature.ident.to_string()) {
-                return;
+                return self.computed(|switches| switches.body(signature, block));
             }
             self.blanks.push(token.span.byte_range());
         }
+        self.body(signature, block);
+    }
+
+    fn body(&mut self, signature: &Signature, block: &Block) {
         let open = block.span().byte_range();
         let first = block.stmts.first().map(|first| first.span().byte_range().start);
         let mut mutants = self.at(open.start, Genre::FnValue);
@@ -110,7 +137,7 @@ impl Switches<'_> {
         }
         for mutant in mutants {
             let value = &mutant.replacement;
-            let text = format!(" if crate::mutant::is({}) {{ return {value}; }}", mutant.id);
+            let text = format!(" if {} {{ return {value}; }}", self.is(&mutant));
             self.insert(open.start + 1, false, 0, text, Some(&mutant));
         }
         visit::visit_block(self, block);
@@ -122,7 +149,7 @@ impl Switches<'_> {
         self.insert(body.start, false, body.len(), "{ (".into(), None);
         self.insert(body.end, false, 0, ")".into(), None);
         for mutant in &mutants {
-            let is_on = format!("crate::mutant::is({})", mutant.id);
+            let is_on = self.is(mutant);
             let mut text = format!(".take(if {is_on} {{ 0 }} else {{ usize::MAX }})");
             if let Some(once) = mutant.replacement.strip_prefix("::std::iter::once") {
                 text += &format!(".chain(if {is_on} {{ Some{once} }} else {{ None }})");
@@ -153,7 +180,7 @@ impl Switches<'_> {
             places.extend(insertion.mutant.map(|mutant| (start..text.len(), mutant)));
         }
         text.push_str(&source[done..]);
-        Rewritten { text, places, placed: self.placed }
+        Rewritten { text, places, placed: self.placed, computed: self.computed }
     }
 }
 
@@ -172,9 +199,34 @@ impl<'ast> Visit<'ast> for Switches<'_> {
         }
     }
 
-    // What the compiler computes has no switches.
-    fn visit_item_const(&mut self, _: &'ast syn::ItemConst) {}
-    fn visit_impl_item_const(&mut self, _: &'ast syn::ImplItemConst) {}
+    fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
+        self.computed(|switches| visit::visit_item_const(switches, item));
+    }
+
+    fn visit_impl_item_const(&mut self, item: &'ast syn::ImplItemConst) {
+        self.computed(|switches| visit::visit_impl_item_const(switches, item));
+    }
+
+    fn visit_trait_item_const(&mut self, item: &'ast syn::TraitItemConst) {
+        self.computed(|switches| visit::visit_trait_item_const(switches, item));
+    }
+
+    fn visit_item_static(&mut self, item: &'ast syn::ItemStatic) {
+        self.computed(|switches| visit::visit_item_static(switches, item));
+    }
+
+    fn visit_expr_const(&mut self, block: &'ast syn::ExprConst) {
+        self.computed(|switches| visit::visit_expr_const(switches, block));
+    }
+
+    fn visit_type_array(&mut self, array: &'ast syn::TypeArray) {
+        self.computed(|switches| visit::visit_type_array(switches, array));
+    }
+
+    fn visit_expr_repeat(&mut self, repeat: &'ast syn::ExprRepeat) {
+        self.visit_expr(&repeat.expr);
+        self.computed(|switches| switches.visit_expr(&repeat.len));
+    }
 
     fn visit_expr_binary(&mut self, binary: &'ast ExprBinary) {
         let whole = binary.span().byte_range();
@@ -215,7 +267,7 @@ impl<'ast> Visit<'ast> for Switches<'_> {
         let mut deleted = self.at(arm.span().byte_range().start, Genre::MatchArm);
         deleted.extend(self.at(arm.pat.span().byte_range().start, Genre::MatchArm));
         deleted.dedup_by_key(|mutant| mutant.id);
-        let is_off = deleted.first().map(|mutant| format!("!crate::mutant::is({})", mutant.id));
+        let is_off = deleted.first().map(|mutant| format!("!{}", self.is(mutant)));
         match (&arm.guard, is_off) {
             (None, None) => {}
             (None, Some(is_off)) => {
@@ -232,8 +284,8 @@ impl<'ast> Visit<'ast> for Switches<'_> {
                 }
                 for mutant in self.at(guard.start, Genre::MatchArmGuard) {
                     let text = match mutant.replacement.as_str() {
-                        "true" => format!("(crate::mutant::is({}) || ", mutant.id),
-                        _ => format!("(!crate::mutant::is({}) && ", mutant.id),
+                        "true" => format!("({} || ", self.is(&mutant)),
+                        _ => format!("(!{} && ", self.is(&mutant)),
                     };
                     self.insert(guard.start, false, width, text, Some(&mutant));
                     self.insert(guard.end, true, width, ")".into(), None);
