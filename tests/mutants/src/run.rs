@@ -59,28 +59,30 @@ pub fn tests(copy: &Path, binaries: &[PathBuf]) -> Vec<Test> {
     }
     let tests = Mutex::new(Vec::new());
     side_by_side(&names, |worker, (binary, name)| match test(copy, worker, binary, name) {
-        Some(test) => tests.lock().expect("no worker panics").push(test),
-        None => println!("left out, it fails without servers or takes too long: {name}"),
+        Ok(test) => tests.lock().expect("no worker panics").push(test),
+        Err(why) => println!("left out, it {why}: {name}"),
     });
     let mut tests = tests.into_inner().expect("no worker panics");
     tests.sort_by_key(|test| test.takes);
     tests
 }
 
-fn test(copy: &Path, worker: usize, binary: &Path, name: &str) -> Option<Test> {
+fn test(copy: &Path, worker: usize, binary: &Path, name: &str) -> Result<Test, &'static str> {
     let reached = copy.with_extension(format!("reached-{worker}"));
     _ = fs::remove_file(&reached);
     let start = Instant::now();
     let end = run(copy, binary, &[name.to_owned()], PATIENCE, &[("MUTANTS_REACHED", &reached)]);
     let takes = start.elapsed();
-    if end != End::Passed || takes > SLOWEST {
-        return None;
+    match end {
+        End::Passed if takes <= SLOWEST => {}
+        End::Failed(_) => return Err("fails without servers"),
+        _ => return Err("takes too long"),
     }
     let reached = fs::read_to_string(&reached).unwrap_or_default();
     let mut reaches: Vec<_> = reached.lines().filter_map(|id| id.parse().ok()).collect();
     reaches.sort_unstable();
     reaches.dedup();
-    Some(Test { binary: binary.to_owned(), name: name.to_owned(), takes, reaches })
+    Ok(Test { binary: binary.to_owned(), name: name.to_owned(), takes, reaches })
 }
 
 /// Does something with each, in their order, on every core. What does it is told which worker it is.
