@@ -17,8 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Tests that take longer are left out.
-const SLOWEST: Duration = Duration::from_secs(3);
+/// Tests that take longer are left out: others than those that take long on a busy machine alone.
+const SLOWEST: Duration = Duration::from_secs(10);
 
 /// A test that hangs is given up when it has taken so much longer than it should.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -71,7 +71,7 @@ fn test(copy: &Path, worker: usize, binary: &Path, name: &str) -> Result<Test, &
     let reached = copy.with_extension(format!("reached-{worker}"));
     _ = fs::remove_file(&reached);
     let start = Instant::now();
-    let end = run(copy, binary, &[name.to_owned()], PATIENCE, &[("MUTANTS_REACHED", &reached)]);
+    let end = run(copy, binary, &[name], PATIENCE, &[("MUTANTS_REACHED", &reached)]);
     let takes = start.elapsed();
     match end {
         End::Passed if takes <= SLOWEST => {}
@@ -129,25 +129,29 @@ fn outcome_of(copy: &Path, mut left: Vec<&Test>, mutant: usize) -> Outcome {
             let fits = batch.len() < most && takes <= longest && test.binary == *binary;
             if fits {
                 takes += test.takes;
-                batch.push(test.name.clone());
+                batch.push(*test);
             }
             !fits
         });
-        let limit = PATIENCE + TIMES_LONGER * takes;
-        let run = |tests: &[String]| run(copy, binary, tests, limit, &[("MUTANT", &id)]);
+        let run = |tests: &[&Test]| {
+            let takes: Duration = tests.iter().map(|test| test.takes).sum();
+            let names: Vec<_> = tests.iter().map(|test| &*test.name).collect();
+            let limit = PATIENCE + TIMES_LONGER * takes;
+            run(copy, binary, &names, limit, &[("MUTANT", &id)])
+        };
         match run(&batch) {
             End::Passed => {}
-            End::Failed(name) => return Outcome::Killed(name.unwrap_or(batch.swap_remove(0))),
+            End::Failed(name) => return Outcome::Killed(name.unwrap_or(batch[0].name.clone())),
             // The machine may have been busy: each that has not passed is run by itself.
             End::TimedOut(passed) => {
-                batch.retain(|test| !passed.contains(test));
+                batch.retain(|test| !passed.contains(&test.name));
                 // In the order in which they were run: the one that hangs is among the first.
-                batch.sort_unstable();
+                batch.sort_unstable_by_key(|test| &*test.name);
                 for test in batch {
-                    match run(std::slice::from_ref(&test)) {
+                    match run(&[test]) {
                         End::Passed => {}
-                        End::Failed(_) => return Outcome::Killed(test),
-                        End::TimedOut(_) => return Outcome::TimedOut(test),
+                        End::Failed(_) => return Outcome::Killed(test.name.clone()),
+                        End::TimedOut(_) => return Outcome::TimedOut(test.name.clone()),
                     }
                 }
             }
@@ -170,7 +174,7 @@ enum End {
 fn run(
     copy: &Path,
     binary: &Path,
-    tests: &[String],
+    tests: &[&str],
     limit: Duration,
     variables: &[(&str, &PathBuf)],
 ) -> End {
