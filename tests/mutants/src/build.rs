@@ -26,6 +26,9 @@ pub struct Build {
 /// Why mutants inside of macros are left out.
 pub const NO_PLACE: &str = "there is no place for a switch";
 
+/// What the compiler says of another operator.
+const CHAIN: &str = "a chain with `let` has no other operator than `&&`";
+
 /// Whatever does not compile is left out, until the rest does.
 pub fn build(root: &Path, copy: &Path, target: &Path, mutants: &[Mutant]) -> Build {
     copy_tree(root, copy);
@@ -34,8 +37,10 @@ pub fn build(root: &Path, copy: &Path, target: &Path, mutants: &[Mutant]) -> Bui
     loop {
         let files = write_mutants(root, copy, mutants, &left_out, &keeps_const);
         for mutant in mutants {
-            let is_placed = files.values().any(|file| file.placed.contains(&mutant.id));
-            if !is_placed {
+            let file = &files[&mutant.file];
+            if file.chained.contains(&mutant.id) {
+                left_out.entry(mutant.id).or_insert_with(|| CHAIN.into());
+            } else if !file.placed.contains(&mutant.id) {
                 left_out.entry(mutant.id).or_insert_with(|| NO_PLACE.into());
             }
         }
@@ -129,7 +134,7 @@ fn cargo(copy: &Path, target: &Path, which: &[&str], computed: Option<usize>) ->
         .arg("--message-format=json")
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", target)
-        .env("CARGO_INCREMENTAL", "0")
+        .env("CARGO_INCREMENTAL", "1")
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env_remove("MUTANT_BUILT")
         .stderr(Stdio::null());

@@ -1,5 +1,5 @@
-//! Runs the tests on mutants of the crate: `mutants LIST SHARD/COUNT [PART]`, as `tests/mutants.sh`
-//! does; with a part of a name, only on those mutants that have it in theirs.
+//! Runs the tests on mutants of the crate: `mutants LIST SHARD/COUNT [PART…]`, as
+//! `tests/mutants.sh` does; with parts of names, only on those mutants that have one in theirs.
 //!
 //! A build for each mutant would take days. Here all of them are in one build, each behind a switch
 //! that a variable of the environment turns on; and of the tests only those are run that come
@@ -19,10 +19,8 @@ use crate::{
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let (list, shard, part) = match &arguments[..] {
-        [list, shard] => (list, shard, ""),
-        [list, shard, part] => (list, shard, part.as_str()),
-        _ => panic!("mutants LIST SHARD/COUNT [PART OF A NAME]"),
+    let [list, shard, parts @ ..] = &arguments[..] else {
+        panic!("mutants LIST SHARD/COUNT [PART OF A NAME…]")
     };
     let (index, count) = shard.split_once('/').expect("a shard, such as 1/3");
     let (index, count): (usize, usize) =
@@ -40,7 +38,10 @@ fn main() -> ExitCode {
 
     let chosen: Vec<_> = mutants
         .iter()
-        .filter(|mutant| mutant.id % count == index % count && mutant.name.contains(part))
+        .filter(|mutant| mutant.id % count == index % count)
+        .filter(|mutant| {
+            parts.is_empty() || parts.iter().any(|part| mutant.name.contains(part.as_str()))
+        })
         .collect();
     let results = Mutex::new(Results {
         listed: survivors(&root.join("tests/mutants/survivors.txt")),

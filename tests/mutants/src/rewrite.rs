@@ -22,6 +22,8 @@ pub struct Rewritten {
     pub placed: BTreeSet<usize>,
     /// Those of them in what the compiler computes.
     pub computed: BTreeSet<usize>,
+    /// The mutants of operators beside a `let`.
+    pub chained: BTreeSet<usize>,
 }
 
 /// What is put in at a position: that which belongs to the wider part is outside.
@@ -52,6 +54,7 @@ pub fn rewrite(source: &str, mutants: &[&Mutant], keeps_const: &BTreeSet<String>
         placed: BTreeSet::new(),
         is_const: false,
         computed: BTreeSet::new(),
+        chained: BTreeSet::new(),
     };
     switches.visit_file(&file);
     switches.finish()
@@ -67,6 +70,7 @@ struct Switches<'a> {
     /// Whether the compiler computes what is being visited: then a switch is thrown by a build.
     is_const: bool,
     computed: BTreeSet<usize>,
+    chained: BTreeSet<usize>,
 }
 
 impl Switches<'_> {
@@ -127,6 +131,7 @@ impl Switches<'_> {
     }
 
     fn body(&mut self, signature: &Signature, block: &Block) {
+        visit::visit_signature(self, signature);
         let open = block.span().byte_range();
         let first = block.stmts.first().map(|first| first.span().byte_range().start);
         let mut mutants = self.at(open.start, Genre::FnValue);
@@ -159,13 +164,14 @@ impl Switches<'_> {
         self.insert(body.end, false, 0, " }".into(), None);
     }
 
-    fn finish(self) -> Rewritten {
+    fn finish(mut self) -> Rewritten {
         let mut source = self.source.to_owned();
-        for blank in self.blanks {
+        for blank in std::mem::take(&mut self.blanks) {
             source.replace_range(blank.clone(), &" ".repeat(blank.len()));
         }
         // What closes comes first, the narrowest first; what opens comes then, the widest first.
-        let mut insertions: Vec<_> = self.insertions.into_iter().enumerate().collect();
+        let mut insertions: Vec<_> =
+            std::mem::take(&mut self.insertions).into_iter().enumerate().collect();
         insertions.sort_by_key(|(number, insertion)| {
             let nesting = (insertion.width as isize, -(*number as isize));
             let nesting = if insertion.closes { nesting } else { (-nesting.0, -nesting.1) };
@@ -180,7 +186,8 @@ impl Switches<'_> {
             places.extend(insertion.mutant.map(|mutant| (start..text.len(), mutant)));
         }
         text.push_str(&source[done..]);
-        Rewritten { text, places, placed: self.placed, computed: self.computed }
+        let Self { placed, computed, chained, .. } = self;
+        Rewritten { text, places, placed, computed, chained }
     }
 }
 
@@ -230,14 +237,15 @@ impl<'ast> Visit<'ast> for Switches<'_> {
 
     fn visit_expr_binary(&mut self, binary: &'ast ExprBinary) {
         let whole = binary.span().byte_range();
-        let mutants = self.at(binary.op.span().byte_range().start, Genre::BinaryOperator);
+        let mut mutants = self.at(binary.op.span().byte_range().start, Genre::BinaryOperator);
+        if has_let(&binary.left) || has_let(&binary.right) {
+            self.chained.extend(mutants.drain(..).map(|mutant| mutant.id));
+        }
         let (left, right) = (self.text(&binary.left), self.text(&binary.right));
         let assigns = matches!(self.text(&binary.op), text if text.ends_with('=')
             && !matches!(binary.op, BinOp::Eq(_) | BinOp::Ne(_) | BinOp::Le(_) | BinOp::Ge(_)));
         let mutated = mutants
             .into_iter()
-            // A chain with `let` has no other operator than `&&`: such a mutant does not compile.
-            .filter(|_| !has_let(&binary.left) && !has_let(&binary.right))
             .map(|mutant| {
                 let operator = &mutant.replacement;
                 let text = if assigns {
