@@ -155,3 +155,31 @@ impl<T> FieldName for Field<T> {}
 impl<T> FieldOf<T> for Field<T> {}
 impl<V> FieldAccepting<V> for Field<V> {}
 impl FieldAccepting<str> for Field<String> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_to_255_bytes() {
+        assert!(!is_valid(b""));
+        assert!(is_valid(b"a"));
+        assert!(is_valid(&[b'a'; 255]));
+        assert!(!is_valid(&[b'a'; 256]));
+    }
+
+    #[test]
+    fn a_name_has_no_control_character_anywhere_and_may_have_every_other() {
+        for letter in '\0'..='\u{2fff}' {
+            for name in [format!("{letter}"), format!("a{letter}"), format!("{letter}a")] {
+                assert_eq!(is_valid(name.as_bytes()), !letter.is_control(), "{name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_letter_at_the_end_is_no_panic() {
+        assert!(is_valid(&[0xc2]));
+        assert!(is_valid(&[b'a', 0xc2]));
+    }
+}

@@ -187,3 +187,32 @@ const fn whole_seconds(duration: Duration) -> u32 {
     let seconds = duration.as_secs();
     if seconds > u32::MAX as u64 { u32::MAX } else { seconds as u32 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_presets_are_those_of_nist() {
+        let presets = [
+            (Lifetime::AAL1, 2_592_000, 2_592_000),
+            (Lifetime::AAL2, 3_600, 86_400),
+            (Lifetime::AAL3, 900, 43_200),
+        ];
+        for (preset, idle, absolute) in presets {
+            assert_eq!(preset.idle(), Duration::from_secs(idle));
+            assert_eq!(preset.absolute(), Duration::from_secs(absolute));
+        }
+        assert_eq!(LONGEST_COOKIE_LIFE, Duration::from_secs(34_560_000));
+    }
+
+    #[test]
+    fn seconds_are_cut_off_where_they_no_longer_fit() {
+        let seconds = |seconds, nanos| whole_seconds(Duration::new(seconds, nanos));
+        assert_eq!(seconds(0, 999_999_999), 0);
+        assert_eq!(seconds(7, 1), 7);
+        assert_eq!(seconds(u64::from(u32::MAX), 0), u32::MAX);
+        assert_eq!(seconds(u64::from(u32::MAX) + 8, 0), u32::MAX);
+        assert_eq!(seconds(u64::MAX, 0), u32::MAX);
+    }
+}

@@ -284,3 +284,24 @@ impl RandomSource {
         Ok((token, u64::from_be_bytes(version)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_token_and_a_version_take_no_more_random_bytes_than_they_have() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let random = RandomSource::Injected(Arc::new(|bytes: &mut [u8]| {
+            ASKED.fetch_add(bytes.len(), Ordering::Relaxed);
+            bytes.fill(7);
+            Ok(())
+        }));
+        let (token, version) = random.token_and_version().expect("it does not fail");
+        assert_eq!(ASKED.load(Ordering::Relaxed), 16 + 32 + 8);
+        assert_eq!(token.key().as_bytes(), &[7; 16]);
+        assert_eq!(version, 0x0707_0707_0707_0707);
+    }
+}

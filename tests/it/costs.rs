@@ -120,6 +120,17 @@ fn a_read_that_a_near_cache_answers_allocates_no_more_than_one_in_memory() {
 }
 
 #[test]
+fn a_write_of_one_field_allocates_at_most_17_times() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let cookie = now(issue(&layer, "alice"));
+    let count = allocations(&layer, Some(&cookie), |session| {
+        session.insert("visits", &1).expect("it is JSON");
+    });
+    println!("a write: {count} allocations");
+    assert!(count <= 17, "{count}");
+}
+
+#[test]
 fn a_nested_mount_adds_little() {
     let layer = SessionLayer::new(MemoryStore::new());
     let cookie = now(issue(&layer, "alice"));

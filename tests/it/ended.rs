@@ -1,5 +1,6 @@
 //! Waiting for the end of a session.
 
+mod mistakes;
 mod runtimes;
 mod silence;
 

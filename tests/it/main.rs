@@ -65,3 +65,4 @@ mod tokens;
 mod turns;
 mod two_processes;
 mod user_ids;
+mod wishes;

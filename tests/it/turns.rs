@@ -7,15 +7,18 @@ use std::{
 };
 
 use http::StatusCode;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
 use tower_wristband::{
     Lifetime, SessionErrorKind, StoreErrorKind, UserId,
-    testing::{Fault, Operation, cookie_from},
+    testing::{Fault, Gate, Operation, cookie_from},
 };
 
 use crate::{
     in_flight::{InFlight, save_held_at_reply},
-    support::{header, near_world, status, visit, who, world},
+    support::{header, near_world, status, text, visit, who, world},
 };
 
 fn plus_one(n: Option<u32>) -> Option<u32> {
@@ -99,4 +102,40 @@ async fn a_lifetime_that_is_set_during_a_rotation_has_a_rotation_of_its_own() {
     let response = request.finish().await;
     let cookie = header(&response, "set-cookie").unwrap();
     assert!(cookie.contains("; Max-Age=43200"), "{cookie}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_request_waits_for_a_clone_that_logs_out() {
+    let world = world();
+    let cookie = world.signed_in("alice").await;
+    let request = InFlight::with(&world, &cookie).await;
+    let gate = Gate::new();
+    world.faults.next(Operation::Destroy, Fault::HoldReply(gate.clone()));
+    let clone = request.session.clone();
+    let logout = tokio::spawn(async move { clone.log_out().await });
+    gate.arrived().await;
+    let answering = request.start_answering(text("done"));
+    for _ in 0..20 {
+        yield_now().await;
+    }
+    assert!(!answering.is_finished(), "the head waits for the removal of the cookie");
+    gate.release();
+    logout.await.unwrap().unwrap();
+    let response = answering.await.unwrap();
+    assert!(header(&response, "set-cookie").unwrap().contains("; Max-Age=0"));
+}
+
+#[tokio::test]
+async fn what_one_clone_has_saved_all_of_them_show() {
+    let world = world();
+    let cookie = world.signed_in("alice").await;
+    let request = InFlight::with(&world, &cookie).await;
+    let clone = request.session.clone();
+    clone.insert("draft", "text").unwrap();
+    clone.save().await.unwrap();
+    for session in [&clone, &request.session] {
+        assert_eq!(session.get::<String>("draft").unwrap().as_deref(), Some("text"));
+    }
+    assert!(request.finish().await.status().is_success());
+    assert_eq!(clone.get::<String>("draft").unwrap().as_deref(), Some("text"));
 }

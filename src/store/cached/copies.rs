@@ -214,6 +214,14 @@ impl Copies {
     }
 }
 
+#[cfg(test)]
+impl Copies {
+    /// How many questions may be joined.
+    pub(super) fn questions(&self) -> usize {
+        self.shards.iter().map(|shard| lock(&shard.asked).len()).sum()
+    }
+}
+
 impl Registration {
     fn take(&self, open: &mut HashMap<SessionKey, Open>) -> bool {
         let is_open = open.get(&self.key).is_some_and(|open| open.number == self.number);

@@ -53,3 +53,19 @@ impl Freshness {
         u64::try_from(nanos).unwrap_or(u64::MAX - 1)
     }
 }
+
+// Not where `tests/explore` compiles this: its atomics are those of a model.
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_that_is_further_away_than_fits_is_the_last_one_that_does() {
+        let freshness = Freshness::new();
+        let instant = freshness.origin + Duration::from_secs(600 * 366 * 24 * 60 * 60);
+        freshness.set(Stamp { instant, timestamp: Timestamp::from_unix_millis(7) });
+        let stamp = freshness.stamp().expect("it has been set");
+        assert_eq!(stamp.instant, freshness.origin + Duration::from_nanos(u64::MAX - 1));
+        assert_eq!(stamp.timestamp, Timestamp::from_unix_millis(7));
+    }
+}

@@ -223,3 +223,34 @@ impl Drop for Writing {
         self.forget();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, cached::builder::Limits};
+
+    #[test]
+    fn a_question_that_is_answered_or_that_nobody_waits_for_takes_no_room() {
+        let near = Arc::new(Near {
+            store: Arc::new(MemoryStore::new()),
+            copies: Copies::new(&Limits { max_entries: 100, max_bytes: 1 << 20 }),
+            user_ends: UserEnds::new(),
+            limit: Duration::from_secs(2),
+            freshness: None,
+            refreshed: Notify::new(),
+            changes: Fanout::default(),
+            counts: Counts::default(),
+        });
+        let at = Near::moment(Timestamp::from_unix_millis(0));
+        let proof = Proof::from_bytes([0; 32]);
+        let mut questions: Vec<_> =
+            (0..100).map(|key| near.ask(SessionKey::from_bytes([key; 16]), proof, at)).collect();
+        assert_eq!(near.copies.questions(), 100);
+        for question in questions.drain(..50) {
+            assert!(matches!(question.now_or_never(), Some(Ok(None))));
+        }
+        assert_eq!(near.copies.questions(), 50);
+        drop(questions);
+        assert_eq!(near.copies.questions(), 0);
+    }
+}

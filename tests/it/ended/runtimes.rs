@@ -1,4 +1,6 @@
-//! Streams on several runtimes.
+//! The task that looks after the streams, and the runtimes it is on.
+
+use std::sync::Weak;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -24,4 +26,24 @@ fn who_waits_outlives_the_runtime_of_who_waited_first() {
         let reason = timeout(60 * SECOND, waiting).await.expect("it is told").unwrap();
         assert_eq!(reason, EndReason::Ended);
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_nobody_waits_and_the_layer_is_gone_the_store_is_let_go() {
+    let held = Arc::new(());
+    let feed_of = Arc::downgrade(&held);
+    let store = FaultyStore::new(MemoryStore::new()).with_feed(move |_| {
+        let _held = &held;
+        None
+    });
+    let world = world_on(store, |builder| builder);
+    let session = stream(&world.layer, &world.signed_in("alice").await).await;
+    let mut ended = session.ended();
+    assert_eq!(within_a_moment(&mut ended).await, None);
+    drop((world, session));
+    assert_eq!(within_a_moment(&mut ended).await, None);
+    assert_eq!(Weak::strong_count(&feed_of), 1, "somebody still waits");
+    drop(ended);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(Weak::strong_count(&feed_of), 0);
 }

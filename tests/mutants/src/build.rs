@@ -16,12 +16,18 @@ use crate::{
 
 /// The mutants that are in the build, and why the others are not.
 pub struct Build {
+    /// Of the unit tests, and of `it`.
     pub tests: Vec<PathBuf>,
     pub left_out: BTreeMap<usize, String>,
+    /// The mutants of what the compiler computes: each takes a build of its own.
+    pub computed: BTreeSet<usize>,
 }
 
-/// Why mutants of what the compiler computes are left out, and of macros.
+/// Why mutants inside of macros are left out.
 pub const NO_PLACE: &str = "there is no place for a switch";
+
+/// What the compiler says of another operator.
+const CHAIN: &str = "a chain with `let` has no other operator than `&&`";
 
 /// Whatever does not compile is left out, until the rest does.
 pub fn build(root: &Path, copy: &Path, target: &Path, mutants: &[Mutant]) -> Build {
@@ -31,17 +37,19 @@ pub fn build(root: &Path, copy: &Path, target: &Path, mutants: &[Mutant]) -> Bui
     loop {
         let files = write_mutants(root, copy, mutants, &left_out, &keeps_const);
         for mutant in mutants {
-            let is_placed = files.values().any(|file| file.placed.contains(&mutant.id));
-            if !is_placed {
+            let file = &files[&mutant.file];
+            if file.chained.contains(&mutant.id) {
+                left_out.entry(mutant.id).or_insert_with(|| CHAIN.into());
+            } else if !file.placed.contains(&mutant.id) {
                 left_out.entry(mutant.id).or_insert_with(|| NO_PLACE.into());
             }
         }
-        let messages = cargo(copy, target);
+        let messages = cargo(copy, target, &["--lib", "--test=it"], None);
         let mut is_better = false;
         let errors = messages.iter().map(|message| &message["message"]);
         for error in errors.filter(|message| message["level"] == "error") {
-            if let Some(name) = non_const(error) {
-                is_better |= keeps_const.insert(name);
+            if non_const(error).is_some_and(|name| keeps_const.insert(name)) {
+                is_better = true;
                 continue;
             }
             for mutant in at_fault(error, &files) {
@@ -49,13 +57,10 @@ pub fn build(root: &Path, copy: &Path, target: &Path, mutants: &[Mutant]) -> Bui
                 is_better |= left_out.insert(mutant, why.to_owned()).is_none();
             }
         }
-        let tests: Vec<_> = messages
-            .iter()
-            .filter_map(|message| message["executable"].as_str())
-            .map(PathBuf::from)
-            .collect();
+        let tests = executables(&messages);
         if tests.len() == 2 {
-            return Build { tests, left_out };
+            let computed = files.values().flat_map(|file| file.computed.iter().copied()).collect();
+            return Build { tests, left_out, computed };
         }
         if !is_better {
             let errors =
@@ -63,6 +68,22 @@ pub fn build(root: &Path, copy: &Path, target: &Path, mutants: &[Mutant]) -> Bui
             panic!("the copy does not compile:\n{}", errors.collect::<String>());
         }
     }
+}
+
+/// Tests with a mutant of what the compiler computes in them. None, if it refuses to compile it.
+pub fn with_computed(
+    copy: &Path,
+    target: &Path,
+    which: &[&str],
+    mutant: usize,
+) -> Option<Vec<PathBuf>> {
+    let tests = executables(&cargo(copy, target, which, Some(mutant)));
+    (!tests.is_empty()).then_some(tests)
+}
+
+fn executables(messages: &[Value]) -> Vec<PathBuf> {
+    let names = messages.iter().filter_map(|message| message["executable"].as_str());
+    names.map(PathBuf::from).collect()
 }
 
 fn copy_tree(root: &Path, copy: &Path) {
@@ -105,15 +126,22 @@ fn write_mutants(
     rewritten
 }
 
-fn cargo(copy: &Path, target: &Path) -> Vec<Value> {
-    let output = Command::new("cargo")
-        .args(["test", "--locked", "--all-features", "--lib", "--test", "it", "--no-run"])
+fn cargo(copy: &Path, target: &Path, which: &[&str], computed: Option<usize>) -> Vec<Value> {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["test", "--locked", "--all-features", "--no-run"])
+        .args(which)
         .arg("--message-format=json")
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", target)
-        .stderr(Stdio::null())
-        .output()
-        .expect("cargo runs");
+        .env("CARGO_INCREMENTAL", "1")
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env_remove("MUTANT_BUILT")
+        .stderr(Stdio::null());
+    if let Some(mutant) = computed {
+        cargo.env("MUTANT_BUILT", mutant.to_string());
+    }
+    let output = cargo.output().expect("cargo runs");
     let lines = output.stdout.split(|byte| *byte == b'\n');
     lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }

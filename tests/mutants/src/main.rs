@@ -1,4 +1,5 @@
-//! Runs the tests on mutants of the crate: `mutants LIST SHARD/COUNT`, as `tests/mutants.sh` does.
+//! Runs the tests on mutants of the crate: `mutants LIST SHARD/COUNT [PART…]`, as
+//! `tests/mutants.sh` does; with parts of names, only on those mutants that have one in theirs.
 //!
 //! A build for each mutant would take days. Here all of them are in one build, each behind a switch
 //! that a variable of the environment turns on; and of the tests only those are run that come
@@ -9,13 +10,18 @@ mod list;
 mod rewrite;
 mod run;
 
-use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
+use std::{collections::BTreeMap, fs, path::Path, process::ExitCode, sync::Mutex};
 
-use crate::{list::Mutant, run::Outcome};
+use crate::{
+    list::{Mutant, Position},
+    run::Outcome,
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [list, shard] = &arguments[..] else { panic!("mutants LIST SHARD/COUNT") };
+    let [list, shard, parts @ ..] = &arguments[..] else {
+        panic!("mutants LIST SHARD/COUNT [PART OF A NAME…]")
+    };
     let (index, count) = shard.split_once('/').expect("a shard, such as 1/3");
     let (index, count): (usize, usize) =
         (index.parse().expect("a number"), count.parse().expect("a number"));
@@ -25,37 +31,82 @@ fn main() -> ExitCode {
     let work = root.join("target/mutants");
     let copy = work.join("crate");
     let mutants = Mutant::read(Path::new(list));
-    let build = build::build(&root, &copy, &work.join("target"), &mutants);
+    let target = work.join("target");
+    let build = build::build(&root, &copy, &target, &mutants);
     let tests = run::tests(&copy, &build.tests);
     println!("{} mutants, {} tests of them", mutants.len(), tests.len());
 
-    let mut listed = survivors(&root.join("tests/mutants/survivors.txt"));
-    let mut counts = BTreeMap::<&str, usize>::new();
-    let mut new_survivors = 0;
-    for mutant in mutants.iter().filter(|mutant| mutant.id % count == index % count) {
-        let (counted, outcome) = match build.left_out.get(&mutant.id) {
-            Some(why) if why == build::NO_PLACE => ("without a switch", why.clone()),
-            Some(why) => ("not compiled", why.clone()),
-            None => match run::outcome(&copy, &tests, mutant.id) {
-                Outcome::Killed(test) => ("killed", test),
-                Outcome::TimedOut => ("killed by a time limit", String::new()),
-                Outcome::Survived if listed.get(&mutant.name).is_some_and(|left| *left > 0) => {
-                    listed.entry(mutant.name.clone()).and_modify(|left| *left -= 1);
-                    ("survived, as listed", String::new())
-                }
-                Outcome::Survived => {
-                    new_survivors += 1;
-                    ("SURVIVED", String::new())
-                }
-            },
+    let chosen: Vec<_> = mutants
+        .iter()
+        .filter(|mutant| mutant.id % count == index % count)
+        .filter(|mutant| {
+            parts.is_empty() || parts.iter().any(|part| mutant.name.contains(part.as_str()))
+        })
+        .collect();
+    let results = Mutex::new(Results {
+        listed: survivors(&root.join("tests/mutants/survivors.txt")),
+        counts: BTreeMap::new(),
+    });
+    run::side_by_side(&chosen, |_, mutant| {
+        let outcome = match build.left_out.get(&mutant.id) {
+            Some(why) => Err(why.as_str()),
+            None if build.computed.contains(&mutant.id) => return,
+            None => Ok(run::outcome(&copy, &tests, mutant.id)),
         };
-        *counts.entry(counted).or_default() += 1;
-        println!("{counted}: {} ({outcome})", mutant.name);
+        results.lock().expect("no worker panics").count(mutant, outcome);
+    });
+    // Each takes a build: first of the unit tests alone.
+    for mutant in chosen.iter().filter(|mutant| build.computed.contains(&mutant.id)) {
+        let mut outcome = Err("the compiler refuses to compute it");
+        for which in [["--lib"], ["--test=it"]] {
+            let built = build::with_computed(&copy, &target, &which, mutant.id);
+            outcome = built.map_or(outcome, |binaries| {
+                Ok(run::outcome_of_built(&copy, &tests, &binaries, mutant.id))
+            });
+            if !matches!(outcome, Ok(Outcome::Survived(_))) {
+                break;
+            }
+        }
+        results.lock().expect("no worker panics").count(mutant, outcome);
     }
-    for (counted, count) in counts {
+    let counts = results.into_inner().expect("no worker panics").counts;
+    for (counted, count) in &counts {
         println!("{count} {counted}");
     }
-    if new_survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if counts.contains_key(SURVIVED) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+struct Results {
+    /// How many mutants of a name may still survive.
+    listed: BTreeMap<String, usize>,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+/// What nobody has given a reason for.
+const SURVIVED: &str = "SURVIVED";
+
+impl Results {
+    fn count(&mut self, mutant: &Mutant, outcome: Result<Outcome, &str>) {
+        let (counted, how) = match outcome {
+            Err(why) if why == build::NO_PLACE => ("without a switch", why.to_owned()),
+            Err(why) => ("not compiled", why.to_owned()),
+            Ok(Outcome::Killed(test)) => ("killed", test),
+            Ok(Outcome::TimedOut(test)) => ("timed out", test),
+            Ok(Outcome::Survived(tests)) => {
+                let tests = format!("{tests} tests come across it");
+                match self.listed.get_mut(&mutant.name) {
+                    Some(left @ 1..) => {
+                        *left -= 1;
+                        ("survived, as listed", tests)
+                    }
+                    _ => (SURVIVED, tests),
+                }
+            }
+        };
+        *self.counts.entry(counted).or_default() += 1;
+        let Position { line, column } = mutant.span.start;
+        println!("{counted}: {}, {line}:{column} ({how})", mutant.name);
+    }
 }
 
 /// How many mutants of each name are known to survive.

@@ -20,6 +20,10 @@ pub struct Rewritten {
     pub places: Vec<(Range<usize>, usize)>,
     /// The mutants that have found their place.
     pub placed: BTreeSet<usize>,
+    /// Those of them in what the compiler computes.
+    pub computed: BTreeSet<usize>,
+    /// The mutants of operators beside a `let`.
+    pub chained: BTreeSet<usize>,
 }
 
 /// What is put in at a position: that which belongs to the wider part is outside.
@@ -48,6 +52,9 @@ pub fn rewrite(source: &str, mutants: &[&Mutant], keeps_const: &BTreeSet<String>
         insertions: Vec::new(),
         blanks: Vec::new(),
         placed: BTreeSet::new(),
+        is_const: false,
+        computed: BTreeSet::new(),
+        chained: BTreeSet::new(),
     };
     switches.visit_file(&file);
     switches.finish()
@@ -60,12 +67,32 @@ struct Switches<'a> {
     insertions: Vec<Insertion>,
     blanks: Vec<Range<usize>>,
     placed: BTreeSet<usize>,
+    /// Whether the compiler computes what is being visited: then a switch is thrown by a build.
+    is_const: bool,
+    computed: BTreeSet<usize>,
+    chained: BTreeSet<usize>,
 }
 
 impl Switches<'_> {
     fn at(&self, start: usize, genre: Genre) -> Vec<Mutant> {
         let there = self.starts.get(&start).into_iter().flatten();
         there.filter(|mutant| mutant.genre == genre).map(|mutant| (*mutant).clone()).collect()
+    }
+
+    /// Whether the mutant is on.
+    fn is(&mut self, mutant: &Mutant) -> String {
+        if self.is_const {
+            self.computed.insert(mutant.id);
+            format!("crate::mutant::is_built({})", mutant.id)
+        } else {
+            format!("crate::mutant::is({})", mutant.id)
+        }
+    }
+
+    fn computed(&mut self, visit: impl FnOnce(&mut Self)) {
+        let is_const = std::mem::replace(&mut self.is_const, true);
+        visit(self);
+        self.is_const = is_const;
     }
 
     fn text(&self, part: &impl Spanned) -> &str {
@@ -86,7 +113,7 @@ impl Switches<'_> {
         let width = whole.len();
         self.insert(whole.start, false, width, "(".into(), None);
         for (mutant, text) in &mutated {
-            let text = format!("if crate::mutant::is({}) {{ {text} }} else ", mutant.id);
+            let text = format!("if {} {{ {text} }} else ", self.is(mutant));
             self.insert(whole.start, false, width, text, Some(mutant));
         }
         self.insert(whole.start, false, width, "{ ".into(), None);
@@ -96,10 +123,15 @@ impl Switches<'_> {
     fn function(&mut self, signature: &Signature, block: &Block) {
         if let Some(token) = &signature.constness {
             if self.keeps_const.contains(&signature.ident.to_string()) {
-                return;
+                return self.computed(|switches| switches.body(signature, block));
             }
             self.blanks.push(token.span.byte_range());
         }
+        self.body(signature, block);
+    }
+
+    fn body(&mut self, signature: &Signature, block: &Block) {
+        visit::visit_signature(self, signature);
         let open = block.span().byte_range();
         let first = block.stmts.first().map(|first| first.span().byte_range().start);
         let mut mutants = self.at(open.start, Genre::FnValue);
@@ -110,7 +142,7 @@ impl Switches<'_> {
         }
         for mutant in mutants {
             let value = &mutant.replacement;
-            let text = format!(" if crate::mutant::is({}) {{ return {value}; }}", mutant.id);
+            let text = format!(" if {} {{ return {value}; }}", self.is(&mutant));
             self.insert(open.start + 1, false, 0, text, Some(&mutant));
         }
         visit::visit_block(self, block);
@@ -122,7 +154,7 @@ impl Switches<'_> {
         self.insert(body.start, false, body.len(), "{ (".into(), None);
         self.insert(body.end, false, 0, ")".into(), None);
         for mutant in &mutants {
-            let is_on = format!("crate::mutant::is({})", mutant.id);
+            let is_on = self.is(mutant);
             let mut text = format!(".take(if {is_on} {{ 0 }} else {{ usize::MAX }})");
             if let Some(once) = mutant.replacement.strip_prefix("::std::iter::once") {
                 text += &format!(".chain(if {is_on} {{ Some{once} }} else {{ None }})");
@@ -132,13 +164,14 @@ impl Switches<'_> {
         self.insert(body.end, false, 0, " }".into(), None);
     }
 
-    fn finish(self) -> Rewritten {
+    fn finish(mut self) -> Rewritten {
         let mut source = self.source.to_owned();
-        for blank in self.blanks {
+        for blank in std::mem::take(&mut self.blanks) {
             source.replace_range(blank.clone(), &" ".repeat(blank.len()));
         }
         // What closes comes first, the narrowest first; what opens comes then, the widest first.
-        let mut insertions: Vec<_> = self.insertions.into_iter().enumerate().collect();
+        let mut insertions: Vec<_> =
+            std::mem::take(&mut self.insertions).into_iter().enumerate().collect();
         insertions.sort_by_key(|(number, insertion)| {
             let nesting = (insertion.width as isize, -(*number as isize));
             let nesting = if insertion.closes { nesting } else { (-nesting.0, -nesting.1) };
@@ -153,7 +186,8 @@ impl Switches<'_> {
             places.extend(insertion.mutant.map(|mutant| (start..text.len(), mutant)));
         }
         text.push_str(&source[done..]);
-        Rewritten { text, places, placed: self.placed }
+        let Self { placed, computed, chained, .. } = self;
+        Rewritten { text, places, placed, computed, chained }
     }
 }
 
@@ -172,20 +206,46 @@ impl<'ast> Visit<'ast> for Switches<'_> {
         }
     }
 
-    // What the compiler computes has no switches.
-    fn visit_item_const(&mut self, _: &'ast syn::ItemConst) {}
-    fn visit_impl_item_const(&mut self, _: &'ast syn::ImplItemConst) {}
+    fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
+        self.computed(|switches| visit::visit_item_const(switches, item));
+    }
+
+    fn visit_impl_item_const(&mut self, item: &'ast syn::ImplItemConst) {
+        self.computed(|switches| visit::visit_impl_item_const(switches, item));
+    }
+
+    fn visit_trait_item_const(&mut self, item: &'ast syn::TraitItemConst) {
+        self.computed(|switches| visit::visit_trait_item_const(switches, item));
+    }
+
+    fn visit_item_static(&mut self, item: &'ast syn::ItemStatic) {
+        self.computed(|switches| visit::visit_item_static(switches, item));
+    }
+
+    fn visit_expr_const(&mut self, block: &'ast syn::ExprConst) {
+        self.computed(|switches| visit::visit_expr_const(switches, block));
+    }
+
+    fn visit_type_array(&mut self, array: &'ast syn::TypeArray) {
+        self.computed(|switches| visit::visit_type_array(switches, array));
+    }
+
+    fn visit_expr_repeat(&mut self, repeat: &'ast syn::ExprRepeat) {
+        self.visit_expr(&repeat.expr);
+        self.computed(|switches| switches.visit_expr(&repeat.len));
+    }
 
     fn visit_expr_binary(&mut self, binary: &'ast ExprBinary) {
         let whole = binary.span().byte_range();
-        let mutants = self.at(binary.op.span().byte_range().start, Genre::BinaryOperator);
+        let mut mutants = self.at(binary.op.span().byte_range().start, Genre::BinaryOperator);
+        if has_let(&binary.left) || has_let(&binary.right) {
+            self.chained.extend(mutants.drain(..).map(|mutant| mutant.id));
+        }
         let (left, right) = (self.text(&binary.left), self.text(&binary.right));
         let assigns = matches!(self.text(&binary.op), text if text.ends_with('=')
             && !matches!(binary.op, BinOp::Eq(_) | BinOp::Ne(_) | BinOp::Le(_) | BinOp::Ge(_)));
         let mutated = mutants
             .into_iter()
-            // A chain with `let` has no other operator than `&&`: such a mutant does not compile.
-            .filter(|_| !has_let(&binary.left) && !has_let(&binary.right))
             .map(|mutant| {
                 let operator = &mutant.replacement;
                 let text = if assigns {
@@ -215,7 +275,7 @@ impl<'ast> Visit<'ast> for Switches<'_> {
         let mut deleted = self.at(arm.span().byte_range().start, Genre::MatchArm);
         deleted.extend(self.at(arm.pat.span().byte_range().start, Genre::MatchArm));
         deleted.dedup_by_key(|mutant| mutant.id);
-        let is_off = deleted.first().map(|mutant| format!("!crate::mutant::is({})", mutant.id));
+        let is_off = deleted.first().map(|mutant| format!("!{}", self.is(mutant)));
         match (&arm.guard, is_off) {
             (None, None) => {}
             (None, Some(is_off)) => {
@@ -232,8 +292,8 @@ impl<'ast> Visit<'ast> for Switches<'_> {
                 }
                 for mutant in self.at(guard.start, Genre::MatchArmGuard) {
                     let text = match mutant.replacement.as_str() {
-                        "true" => format!("(crate::mutant::is({}) || ", mutant.id),
-                        _ => format!("(!crate::mutant::is({}) && ", mutant.id),
+                        "true" => format!("({} || ", self.is(&mutant)),
+                        _ => format!("(!{} && ", self.is(&mutant)),
                     };
                     self.insert(guard.start, false, width, text, Some(&mutant));
                     self.insert(guard.end, true, width, ")".into(), None);

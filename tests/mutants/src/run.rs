@@ -1,17 +1,24 @@
 //! Runs the tests that come across a mutant, the fastest first, until one of them fails.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead as _, BufReader},
+    num::NonZero,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
     time::{Duration, Instant},
 };
 
-/// Tests that take longer are left out.
-const SLOWEST: Duration = Duration::from_secs(3);
+/// Tests that take longer are left out: others than those that take long on a busy machine alone.
+const SLOWEST: Duration = Duration::from_secs(10);
 
 /// A test that hangs is given up when it has taken so much longer than it should.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -33,42 +40,86 @@ pub struct Test {
 pub enum Outcome {
     /// By this test, or one that ran beside it.
     Killed(String),
-    TimedOut,
-    Survived,
+    /// This test hangs, by itself too.
+    TimedOut(String),
+    /// So many tests have come across it.
+    Survived(usize),
 }
 
 /// Every test that passes, run by itself.
 pub fn tests(copy: &Path, binaries: &[PathBuf]) -> Vec<Test> {
-    let reached = copy.with_extension("reached");
-    let mut tests = Vec::new();
+    let mut names = Vec::new();
     for binary in binaries {
         let mut list = Command::new(binary);
         list.args(["--list", "--format", "terse"]).current_dir(copy);
         let list = list.output().expect("a list of tests").stdout;
         let list = String::from_utf8(list).expect("names are UTF-8");
-        for name in list.lines().filter_map(|line| line.strip_suffix(": test")) {
-            _ = fs::remove_file(&reached);
-            let start = Instant::now();
-            let end = run(copy, binary, &[name], PATIENCE, &[("MUTANTS_REACHED", &reached)]);
-            let takes = start.elapsed();
-            if end != End::Passed || takes > SLOWEST {
-                println!("left out, it fails without servers or takes too long: {name}");
-                continue;
-            }
-            let reached = fs::read_to_string(&reached).unwrap_or_default();
-            let mut reaches: Vec<_> = reached.lines().filter_map(|id| id.parse().ok()).collect();
-            reaches.sort_unstable();
-            reaches.dedup();
-            tests.push(Test { binary: binary.clone(), name: name.to_owned(), takes, reaches });
-        }
+        let listed = list.lines().filter_map(|line| line.strip_suffix(": test"));
+        names.extend(listed.map(|name| (binary, name.to_owned())));
     }
+    let tests = Mutex::new(Vec::new());
+    side_by_side(&names, |worker, (binary, name)| match test(copy, worker, binary, name) {
+        Ok(test) => tests.lock().expect("no worker panics").push(test),
+        Err(why) => println!("left out, it {why}: {name}"),
+    });
+    let mut tests = tests.into_inner().expect("no worker panics");
     tests.sort_by_key(|test| test.takes);
     tests
 }
 
+fn test(copy: &Path, worker: usize, binary: &Path, name: &str) -> Result<Test, &'static str> {
+    let reached = copy.with_extension(format!("reached-{worker}"));
+    _ = fs::remove_file(&reached);
+    let start = Instant::now();
+    let end = run(copy, binary, &[name], PATIENCE, &[("MUTANTS_REACHED", &reached)]);
+    let takes = start.elapsed();
+    match end {
+        End::Passed if takes <= SLOWEST => {}
+        End::Failed(_) => return Err("fails without servers"),
+        _ => return Err("takes too long"),
+    }
+    let reached = fs::read_to_string(&reached).unwrap_or_default();
+    let mut reaches: Vec<_> = reached.lines().filter_map(|id| id.parse().ok()).collect();
+    reaches.sort_unstable();
+    reaches.dedup();
+    Ok(Test { binary: binary.to_owned(), name: name.to_owned(), takes, reaches })
+}
+
+/// Does something with each, in their order, on every core. What does it is told which worker it is.
+pub fn side_by_side<T: Sync>(all: &[T], work: impl Fn(usize, &T) + Sync) {
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for worker in 0..workers {
+            let (next, work) = (&next, &work);
+            scope.spawn(move || {
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    work(worker, one);
+                }
+            });
+        }
+    });
+}
+
+/// With the tests that come across the mutant.
 pub fn outcome(copy: &Path, tests: &[Test], mutant: usize) -> Outcome {
-    let mut left: Vec<_> =
-        tests.iter().filter(|test| test.reaches.binary_search(&mutant).is_ok()).collect();
+    let reaching = tests.iter().filter(|test| test.reaches.binary_search(&mutant).is_ok());
+    outcome_of(copy, reaching.collect(), mutant)
+}
+
+/// With all tests of these binaries, which were built with the mutant.
+pub fn outcome_of_built(
+    copy: &Path,
+    tests: &[Test],
+    binaries: &[PathBuf],
+    mutant: usize,
+) -> Outcome {
+    let built = tests.iter().filter(|test| binaries.contains(&test.binary));
+    outcome_of(copy, built.collect(), mutant)
+}
+
+fn outcome_of(copy: &Path, mut left: Vec<&Test>, mutant: usize) -> Outcome {
+    let reaching = left.len();
     let id = PathBuf::from(mutant.to_string());
     let (mut most, mut longest) = FIRST_BATCH;
     while let Some(first) = left.first() {
@@ -78,19 +129,36 @@ pub fn outcome(copy: &Path, tests: &[Test], mutant: usize) -> Outcome {
             let fits = batch.len() < most && takes <= longest && test.binary == *binary;
             if fits {
                 takes += test.takes;
-                batch.push(test.name.as_str());
+                batch.push(*test);
             }
             !fits
         });
-        let limit = PATIENCE + TIMES_LONGER * takes;
-        match run(copy, binary, &batch, limit, &[("MUTANT", &id)]) {
+        let run = |tests: &[&Test]| {
+            let takes: Duration = tests.iter().map(|test| test.takes).sum();
+            let names: Vec<_> = tests.iter().map(|test| &*test.name).collect();
+            let limit = PATIENCE + TIMES_LONGER * takes;
+            run(copy, binary, &names, limit, &[("MUTANT", &id)])
+        };
+        match run(&batch) {
             End::Passed => {}
-            End::Failed(name) => return Outcome::Killed(name.unwrap_or(batch[0].to_owned())),
-            End::TimedOut => return Outcome::TimedOut,
+            End::Failed(name) => return Outcome::Killed(name.unwrap_or(batch[0].name.clone())),
+            // The machine may have been busy: each that has not passed is run by itself.
+            End::TimedOut(passed) => {
+                batch.retain(|test| !passed.contains(&test.name));
+                // In the order in which they were run: the one that hangs is among the first.
+                batch.sort_unstable_by_key(|test| &*test.name);
+                for test in batch {
+                    match run(&[test]) {
+                        End::Passed => {}
+                        End::Failed(_) => return Outcome::Killed(test.name.clone()),
+                        End::TimedOut(_) => return Outcome::TimedOut(test.name.clone()),
+                    }
+                }
+            }
         }
         (most, longest) = (most * 4, longest * 4);
     }
-    Outcome::Survived
+    Outcome::Survived(reaching)
 }
 
 #[derive(PartialEq, Eq)]
@@ -98,7 +166,8 @@ enum End {
     Passed,
     /// Which one, if it told so.
     Failed(Option<String>),
-    TimedOut,
+    /// Which ones had passed.
+    TimedOut(BTreeSet<String>),
 }
 
 /// Runs tests, until the first one fails.
@@ -132,20 +201,23 @@ fn run(
         .expect("a test runs");
     let output = BufReader::new(child.stdout.take().expect("it is piped"));
     let (sender, lines) = mpsc::channel();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         let lines = output.lines().map_while(Result::ok);
         lines.for_each(|line| _ = sender.send(line));
     });
     let deadline = Instant::now() + limit;
+    let mut passed = BTreeSet::new();
     let end = loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
                 let name = line.strip_prefix("test ").and_then(|line| line.split_once(" ... "));
-                if let Some((name, "FAILED")) = name {
-                    break Some(End::Failed(Some(name.to_owned())));
+                match name {
+                    Some((name, "FAILED")) => break Some(End::Failed(Some(name.to_owned()))),
+                    Some((name, "ok")) => _ = passed.insert(name.to_owned()),
+                    _ => {}
                 }
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => break Some(End::TimedOut),
+            Err(mpsc::RecvTimeoutError::Timeout) => break Some(End::TimedOut(passed)),
             Err(mpsc::RecvTimeoutError::Disconnected) => break None,
         }
     };

@@ -2,14 +2,20 @@
 
 use std::{fs, time::Duration};
 
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::time::timeout;
 use tower_wristband::{
     PostgresStore,
     store::{Change, Feed, FeedEvent, SessionStore},
 };
+use tracing::Level;
 
 use super::{announcing, is_silent, listener, listeners, next, open, pool, told, with_feed};
 use crate::{
+    captured::Capture,
     proxy::{Fault, Proxy},
     servers::{Server, until},
     sql::bed::{Bed, Known, Pool, now},
@@ -54,6 +60,27 @@ async fn a_listener_that_is_terminated_is_a_gap() {
         tells(&mut feed, &store).await;
         assert_eq!(listeners(&bed).await, 1);
     }
+}
+
+#[tokio::test]
+async fn a_feed_that_does_not_come_up_is_told_to_tracing() {
+    let capture = Capture::start();
+    let nowhere = PgConnectOptions::new().socket("/nowhere");
+    let store = PostgresStore::new(PgPoolOptions::new().connect_lazy_with(nowhere.clone()));
+    let mut feed = open(&store.with_feed(nowhere));
+    let mut events = Vec::new();
+    until("something is told", async || {
+        let silence = timeout(Duration::from_millis(1), feed.next()).await;
+        assert!(silence.is_err());
+        events.extend(capture.take());
+        !events.is_empty()
+    })
+    .await;
+    assert_eq!(
+        (events[0].level, &*events[0].message),
+        (Level::WARN, "feed of the session store lost")
+    );
+    assert!(events[0].field("error").is_some_and(|error| error.contains("Unavailable")));
 }
 
 async fn private(server: &Server) -> (Bed, PostgresStore) {
@@ -114,7 +141,7 @@ async fn a_black_hole_is_silence_and_then_a_gap() {
     // The connection is given up for another, which is in the hole as well.
     let connections = proxy.connections();
     until("it tries again", async || {
-        let _ = tokio::time::timeout(super::BEAT, feed.next()).await;
+        let _ = timeout(super::BEAT, feed.next()).await;
         proxy.connections() > connections
     })
     .await;
