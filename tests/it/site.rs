@@ -51,7 +51,12 @@ impl Site {
 /// A client without a jar, whose cookies are what it is given.
 impl Site {
     /// What a request comes to. One that posts sends no form.
-    pub async fn ask(&self, method: Method, path: &str, cookie: Option<&str>) -> Response<Incoming> {
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        cookie: Option<&str>,
+    ) -> Response<Incoming> {
         let mut request = Request::builder().method(method).uri(self.url(path));
         if let Some(cookie) = cookie {
             request = request.header(COOKIE, cookie);

@@ -1,5 +1,7 @@
 //! A browser with a profile of its own.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{
@@ -7,7 +9,10 @@ use thirtyfour::{
 };
 use url::Url;
 
-use crate::{program::Program, servers::until};
+use crate::{
+    program::Program,
+    servers::{server, until},
+};
 
 /// The host name of another site, on this machine.
 pub const ELSEWHERE: &str = "elsewhere.test";
@@ -49,15 +54,21 @@ impl Chromium {
             command.arg("--port=0");
         };
         let (chromedriver, port) = Program::start("chromedriver", set_up, find).await;
-        let profile = TempDir::new().expect("a directory");
+        // Where nothing is left, even of what it writes while it ends.
+        let private = Path::new(&server("WRISTBAND_SERVERS")).join("private");
+        let profile = TempDir::new_in(private).expect("a directory");
         let mut options = DesiredCapabilities::chrome();
         let directory = format!("--user-data-dir={}", profile.path().display());
-        let hosts = format!("--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1,MAP * ~NOTFOUND");
+        let hosts = format!(
+            "--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1,MAP * ~NOTFOUND,EXCLUDE 127.0.0.1"
+        );
         for argument in ARGUMENTS.into_iter().chain([directory.as_str(), hosts.as_str()]) {
             options.add_arg(argument).expect("text");
         }
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), options).await;
         let driver = driver.expect("Chromium starts");
+        // It is not asked to quit when the test is over, but killed.
+        driver.clone().leak().expect("it runs");
         Self { driver, _chromedriver: chromedriver, _profile: profile }
     }
 

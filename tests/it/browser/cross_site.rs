@@ -101,7 +101,10 @@ async fn another_site_can_neither_post_nor_embed_nor_fetch_with_the_session() {
         // A script's request, and what is embedded.
         browser.open(&other_site).await;
         for (what, method) in [
-            ("fetch(URL, { method: 'POST', mode: 'no-cors', credentials: 'include' })", Method::POST),
+            (
+                "fetch(URL, { method: 'POST', mode: 'no-cors', credentials: 'include' })",
+                Method::POST,
+            ),
             ("document.body.append(Object.assign(new Image(), { src: URL }))", Method::GET),
             (
                 "document.body.append(Object.assign(document.createElement('iframe'), { src: URL }))",

@@ -3,7 +3,8 @@
 use super::{Chromium, sites};
 
 #[tokio::test]
-async fn a_login_counts_in_every_tab_until_a_logout_and_then_the_back_button_shows_nothing_private() {
+async fn a_login_counts_in_every_tab_until_a_logout_and_then_the_back_button_shows_nothing_private()
+{
     let browser = Chromium::start().await;
     for site in sites().await {
         let first = browser.tab().await;

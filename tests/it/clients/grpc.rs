@@ -46,7 +46,10 @@ impl tower::Service<Request<Body>> for Club {
     }
 }
 
-async fn answer(method: String, request: tonic::Request<String>) -> Result<Response<String>, Status> {
+async fn answer(
+    method: String,
+    request: tonic::Request<String>,
+) -> Result<Response<String>, Status> {
     let session = request.extensions().get::<Session>().unwrap().clone();
     Ok(Response::new(match method.as_str() {
         "/club.Club/LogIn" => {

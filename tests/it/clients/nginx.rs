@@ -24,7 +24,10 @@ impl Nginx {
         output(
             Command::new("openssl")
                 .current_dir(&directory)
-                .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(' '))
+                .args(
+                    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+                        .split(' '),
+                )
                 .args("-keyout key.pem -out certificate.pem -subj /CN=nginx".split(' '))
                 .args(["-addext", "subjectAltName=IP:127.0.0.1"]),
         )
