@@ -3,6 +3,9 @@
 mod chromium;
 mod cookie;
 mod cross_site;
+mod devices;
+mod pages;
+mod story;
 
 use self::chromium::Chromium;
 use crate::{servers::server, site::Site};

@@ -16,8 +16,8 @@ async fn an_open_stream_behind_nginx_shows_each_event_at_once_and_ends_with_its_
         let log_in = ["/login", "--data", "user=alice&password=wonderland"];
         assert_eq!(curl.answer(&log_in).await.0, 303);
         let mut stream = curl.request(&["/live", "--no-buffer", "-H", "accept: text/event-stream"]);
-        let stream = stream.stdout(Stdio::piped()).kill_on_drop(true).spawn();
-        let mut lines = BufReader::new(stream.unwrap().stdout.take().unwrap()).lines();
+        let mut stream = stream.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(stream.stdout.take().unwrap()).lines();
         assert!(lines.next_line().await.unwrap().unwrap().starts_with("data: 2"));
 
         assert_eq!(curl.answer(&["/logout", "--data", ""]).await.0, 303);
@@ -27,5 +27,6 @@ async fn an_open_stream_behind_nginx_shows_each_event_at_once_and_ends_with_its_
         }
         let farewell = ["event: signed-out", "data: signed out", ""];
         assert_eq!(rest[rest.len() - 3..], farewell, "{version}");
+        assert!(stream.wait().await.unwrap().success());
     }
 }
