@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Sees to what the builds and the tests need on a machine: a linker, which is installed where it is missing
 # (Debian's packages), Rust, and the cargo commands that are named: `tests/setup.sh fmt clippy`. What counts
-# instructions is called `gungraun`, the databases of the tests are called `servers`: both are installed too,
-# and so are the commands `deny`, `mutants` and `check-external-types`. What cargo-fuzz takes is called
-# `fuzz`, and is installed only where there is nightly Rust to run it.
+# instructions is called `gungraun`, the databases of the tests are called `servers`, the browser and the other
+# clients `clients`: all are installed too, and so are the commands `deny`, `mutants` and
+# `check-external-types`. What cargo-fuzz takes is called `fuzz`, and is installed only where there is nightly
+# Rust to run it.
 set -euo pipefail
 
 fail() {
@@ -24,9 +25,20 @@ apt_install() {
     "${as_root[@]}" apt-get install -y --no-install-recommends "${@:2}"
 }
 
-# Installs the databases that are missing. Debian's packages would start them as services of the machine, if
-# this file didn't forbid it: the tests need their programs alone.
+# Installs what is missing of the programs that tests start, as `apt_install` does. Debian's packages would
+# start some of them as services of the machine, if this file didn't forbid it: the tests need the programs alone.
 policy=/usr/sbin/policy-rc.d
+install_programs() {
+    [ "$#" -gt 1 ] || return 0
+    [ "$(id -u)" -eq 0 ] || ! command -v sudo >/dev/null || as_root=(sudo)
+    if ! [ -e "$policy" ] && command -v apt-get >/dev/null; then
+        trap '"${as_root[@]}" rm -f "$policy"' EXIT
+        "${as_root[@]}" tee "$policy" >/dev/null <<<$'#!/bin/sh\nexit 101'
+        "${as_root[@]}" chmod +x "$policy"
+    fi
+    apt_install "$@"
+}
+
 install_servers() {
     local missing=()
     command -v redis-server >/dev/null || missing+=(redis-server)
@@ -35,14 +47,23 @@ install_servers() {
     command -v mariadbd >/dev/null || missing+=(mariadb-server-core)
     # What `mariadb-install-db` runs is in another package.
     command -v my_print_defaults >/dev/null || missing+=(mariadb-client-core)
-    [ "${#missing[@]}" -gt 0 ] || return 0
-    [ "$(id -u)" -eq 0 ] || ! command -v sudo >/dev/null || as_root=(sudo)
-    if ! [ -e "$policy" ] && command -v apt-get >/dev/null; then
-        trap '"${as_root[@]}" rm -f "$policy"' EXIT
-        "${as_root[@]}" tee "$policy" >/dev/null <<<$'#!/bin/sh\nexit 101'
-        "${as_root[@]}" chmod +x "$policy"
-    fi
-    apt_install "Redis, PostgreSQL, PgBouncer and MariaDB" "${missing[@]}"
+    install_programs "Redis, PostgreSQL, PgBouncer and MariaDB" "${missing[@]}"
+}
+
+install_clients() {
+    local missing=() path=$PATH
+    # Debian has nginx where not everybody looks.
+    PATH+=:/usr/sbin
+    command -v chromium >/dev/null || missing+=(chromium)
+    command -v chromedriver >/dev/null || missing+=(chromium-driver)
+    command -v curl >/dev/null || missing+=(curl)
+    command -v go >/dev/null || missing+=(golang-go)
+    command -v nginx >/dev/null || missing+=(nginx)
+    command -v openssl >/dev/null || missing+=(openssl)
+    PATH=$path
+    # The system's Python, whatever other is there: it has the package.
+    /usr/bin/python3 -c 'import requests' 2>/dev/null || missing+=(python3-requests)
+    install_programs "Chromium, curl, Go, nginx, OpenSSL and Python's requests" "${missing[@]}"
 }
 
 # The linker: every dependency with a build script or a procedural macro is linked, even by `cargo clippy`.
@@ -64,6 +85,9 @@ for command in "$@"; do
         continue
     elif [ "$command" = servers ]; then
         install_servers
+        continue
+    elif [ "$command" = clients ]; then
+        install_clients
         continue
     elif [ "$command" = deny ]; then
         cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny

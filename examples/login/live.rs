@@ -28,7 +28,7 @@ fn events(session: &Session) -> Response {
         .map(|_| Event::default().data(rfc3339(SystemClock.now())))
         .take_until(session.ended());
     let farewell = stream::once(async { Event::default().event("signed-out").data("signed out") });
-    Sse::new(seconds.chain(farewell).map(Ok::<_, Infallible>))
-        .keep_alive(KeepAlive::default())
-        .into_response()
+    let events = Sse::new(seconds.chain(farewell).map(Ok::<_, Infallible>));
+    // nginx would gather events until it has a few kilobytes of them.
+    ([("x-accel-buffering", "no")], events.keep_alive(KeepAlive::default())).into_response()
 }

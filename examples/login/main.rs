@@ -36,7 +36,12 @@ async fn main() -> Result<(), BoxError> {
         store::open(&env::var("STORE").unwrap_or_else(|_| "memory".to_owned())).await?;
     let _sweeper = Sweeper::spawn(Arc::clone(&store), Duration::from_secs(60));
     let lifetime = lifetime()?;
-    let sessions = SessionLayer::builder(store).lifetime(lifetime).build()?;
+    let sessions = SessionLayer::builder(store)
+        .lifetime(lifetime)
+        // A logout has the browser forget what it keeps of the site, the pages behind its back
+        // button too.
+        .clear_site_data(true)
+        .build()?;
     // What is wrong with the database is said now, rather than to every visitor.
     sessions.sessions().check().await?;
     println!("sessions are kept in {place}");

@@ -1,6 +1,9 @@
 //! The pages.
 
-use axum::response::Html;
+use axum::{
+    http::{HeaderName, header::CACHE_CONTROL},
+    response::Html,
+};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tower_wristband::{Session, SessionKey, SessionSummary, Timestamp, UserId};
 
@@ -9,10 +12,12 @@ use crate::{
     time::{readable, rfc3339},
 };
 
-pub(crate) type Page = Html<String>;
+/// None is kept by a browser, so that its back button shows nothing private after the end of a session.
+pub(crate) type Page = ([(HeaderName, &'static str); 1], Html<String>);
 
 const STYLE: PreEscaped<&str> = PreEscaped(include_str!("style.css"));
 const WRISTBAND: PreEscaped<&str> = PreEscaped(include_str!("wristband.svg"));
+const BACK: PreEscaped<&str> = PreEscaped(include_str!("back.js"));
 const LIVE: PreEscaped<&str> = PreEscaped(include_str!("live.js"));
 
 /// Told on the dashboard.
@@ -220,12 +225,13 @@ fn layout(title: &str, user: Option<&UserId>, content: &Markup) -> Page {
                 main { (content) }
                 footer {
                     "A demo of " code { "tower-wristband" }
-                    ": sessions on the server, JavaScript only where it is live."
+                    ": sessions on the server, and hardly any JavaScript."
                 }
+                @if user.is_some() { script { (BACK) } }
             }
         }
     };
-    Html(page.into_string())
+    ([(CACHE_CONTROL, "no-store")], Html(page.into_string()))
 }
 
 /// What the site is named after, with the name of who wears it.

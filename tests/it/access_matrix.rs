@@ -313,7 +313,7 @@ async fn every_refusal_is_the_same_to_the_byte_whatever_was_wrong() {
             let lines: Vec<_> = response.headers().iter().collect();
             lines
         });
-        let all = head + &body(response).await;
+        let all = head + body(response).await.as_str();
         let first = first.get_or_insert_with(|| all.clone());
         assert_eq!(*first, all, "{brings:?}");
     }

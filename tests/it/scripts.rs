@@ -120,6 +120,31 @@ fn databases_are_installed_where_they_are_missing_and_become_no_services() {
 }
 
 #[test]
+fn clients_are_installed_where_they_are_missing_and_become_no_services() {
+    let _turn = turn();
+    let programs = [
+        LINKER,
+        ("cargo", "exit 0"),
+        ("curl", "exit 0"),
+        ("id", "echo 1000"),
+        ("apt-get", "exit 0"),
+        ("sudo", "echo \"$@\""),
+    ];
+    // The one place besides where a script looks.
+    let requests = Command::new("/usr/bin/python3").args(["-c", "import requests"]).output();
+    let requests = requests.is_ok_and(|output| output.status.success());
+    let path = machine("no-clients", &programs);
+    let output = run("setup.sh", &["clients"], path.to_str().unwrap());
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let install = "apt-get install -y --no-install-recommends chromium chromium-driver golang-go";
+    assert!(said.contains(install), "{said}");
+    assert!(said.contains(" openssl"), "{said}");
+    assert_eq!(said.contains("python3-requests"), !requests, "{said}");
+    assert_eq!(said.contains("policy-rc.d"), !Path::new("/usr/sbin/policy-rc.d").exists());
+}
+
+#[test]
 fn what_a_fuzzer_takes_is_installed_where_there_is_nightly_rust_to_run_it() {
     let _turn = turn();
     let apt = ("apt-get", "echo \"$@\"");

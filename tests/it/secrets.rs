@@ -79,7 +79,7 @@ fn assert_hidden(secrets: &[Secret], text: impl AsRef<[u8]>) {
 /// An error with all its sources, both ways of printing.
 fn chain(error: &dyn Error) -> String {
     let own = format!("{error} {error:?} {error:#?}\n");
-    own + &error.source().map(chain).unwrap_or_default()
+    own + error.source().map(chain).unwrap_or_default().as_str()
 }
 
 /// One layer, with all that was said of it: by events, by `Debug`, by errors, by responses.

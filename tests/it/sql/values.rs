@@ -61,7 +61,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn json() -> impl Strategy<Value = String> {
-    let deep = (1..120_usize).prop_map(|depth| "[".repeat(depth) + &"]".repeat(depth));
+    let deep = (1..120_usize).prop_map(|depth| "[".repeat(depth) + "]".repeat(depth).as_str());
     let any = any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap());
     prop_oneof![
         6 => proptest::sample::select(&TEXTS[..]).prop_map(str::to_owned),
@@ -162,7 +162,7 @@ async fn long_values_are_kept(bed: Bed) {
         assert_eq!(found.field("long"), expected.field("long"));
     }
     // Deeper than any of the databases parses.
-    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let deep = "[".repeat(100_000) + "]".repeat(100_000).as_str();
     let deep = RawValue::from_string(deep).unwrap();
     let change = Change::new(5).with_field("deep", &deep).unwrap();
     expected.apply(&change, now);

@@ -1,6 +1,6 @@
 //! A node, as those who ask it see it.
 
-use std::{env, fs, process::Stdio, time::Duration};
+use std::{env, fs, time::Duration};
 
 use axum::body::{Body, Bytes};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::COOKIE};
@@ -10,26 +10,23 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
-};
+use tokio::process::Command;
 use tower_wristband::testing::cookie_from;
 
 use super::{
     place::Place,
     served::{ANNOUNCEMENT, ENTRY, ORDER},
 };
-use crate::servers::{signal, until};
+use crate::{
+    program::Program,
+    servers::{signal, until},
+};
 
-/// A process that is killed when this is dropped, or when the thread that started it has ended,
-/// however that came.
+/// A process that ends when this is dropped.
 pub struct Node {
     /// Its `max_staleness`.
     pub bound: Duration,
-    process: Child,
-    /// Open, so that it can write.
-    _output: Lines<BufReader<ChildStdout>>,
+    process: Program,
     address: String,
     client: Client<HttpConnector, Body>,
 }
@@ -45,26 +42,20 @@ pub struct Statistics {
 impl Node {
     /// Starts one, and waits until it listens.
     pub async fn start(place: &Place, bound: Duration) -> Self {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(env::current_exe().unwrap());
-        command.args(["--exact", ENTRY, "--nocapture"]);
-        command.env(ORDER, format!("{} {place}", bound.as_millis()));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = command.spawn().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
-        let address = loop {
-            let line = output.next_line().await.unwrap().expect("it says where it listens");
-            if let Some((_, address)) = line.split_once(ANNOUNCEMENT) {
-                break address.to_owned();
-            }
+        let this = env::current_exe().unwrap();
+        let set_up = |command: &mut Command| {
+            command.args(["--exact", ENTRY, "--nocapture"]);
+            command.env(ORDER, format!("{} {place}", bound.as_millis()));
         };
+        let find = |line: &str| Some(line.split_once(ANNOUNCEMENT)?.1.to_owned());
+        let (process, address) = Program::start(this.to_str().unwrap(), set_up, find).await;
         let client = client();
-        Self { bound, process, _output: output, address, client }
+        Self { bound, process, address, client }
     }
 
     /// The number of its process.
     pub fn id(&self) -> u32 {
-        self.process.id().expect("it runs")
+        self.process.id()
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {

@@ -1,0 +1,90 @@
+//! The demo site, as a program of its own.
+
+use std::env;
+
+use http::{
+    Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, COOKIE, USER_AGENT},
+};
+use hyper::body::Incoming;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::process::Command;
+use tower_wristband::testing::cookie_from;
+
+use crate::program::Program;
+
+/// The site, which ends when this is dropped.
+#[derive(Debug)]
+pub struct Site {
+    _program: Program,
+    address: String,
+}
+
+impl Site {
+    /// Starts it over a store, named as its `STORE` is.
+    pub async fn over(store: &str) -> Self {
+        let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let set_up = |command: &mut Command| {
+            // As the tests were built, so that nothing is left to build where all of them were.
+            let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+            command.args(["run", "--quiet", "--locked", "--all-features", "--profile", profile]);
+            command.args(["--example", "login"]);
+            command.current_dir(env!("CARGO_MANIFEST_DIR"));
+            command.env("STORE", store).env("LISTEN", "127.0.0.1:0");
+        };
+        let find = |line: &str| line.strip_prefix("listening on http://").map(str::to_owned);
+        let (program, address) = Program::start(&cargo, set_up, find).await;
+        Self { _program: program, address }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The address of a page.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+/// A client without a jar, whose cookies are what it is given.
+impl Site {
+    /// What a request comes to. One that posts sends no form.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        cookie: Option<&str>,
+    ) -> Response<Incoming> {
+        let mut request = Request::builder().method(method).uri(self.url(path));
+        if let Some(cookie) = cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        self.send(request.body(String::new()).unwrap()).await
+    }
+
+    /// The cookie of a new session of this user, in this browser.
+    pub async fn log_in(&self, user: &str, password: &str, agent: &str) -> String {
+        let request = Request::post(self.url("/login"))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(USER_AGENT, agent)
+            .body(format!("user={user}&password={password}"));
+        let response = self.send(request.unwrap()).await;
+        cookie_from(&response).expect("a cookie").to_str().unwrap().to_owned()
+    }
+
+    /// Whether the cookie is that of a session of a user.
+    pub async fn lets_in(&self, cookie: &str) -> bool {
+        match self.ask(Method::GET, "/me", Some(cookie)).await.status() {
+            StatusCode::OK => true,
+            StatusCode::UNAUTHORIZED => false,
+            status => panic!("{status}"),
+        }
+    }
+
+    async fn send(&self, request: Request<String>) -> Response<Incoming> {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        client.request(request).await.expect("it answers")
+    }
+}
