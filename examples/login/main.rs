@@ -32,7 +32,7 @@ async fn main() -> Result<(), BoxError> {
     let (place, store) =
         store::open(&env::var("STORE").unwrap_or_else(|_| "memory".to_owned())).await?;
     let _sweeper = Sweeper::spawn(Arc::clone(&store), Duration::from_secs(60));
-    // A logout has the browser forget what it keeps of the site, the pages behind its back button too.
+    // At a logout the browser forgets all that it keeps of the site, the pages it has shown too.
     let sessions = SessionLayer::builder(store).clear_site_data(true).build()?;
     // What is wrong with the database is said now, rather than to every visitor.
     sessions.sessions().check().await?;
