@@ -12,7 +12,7 @@ use crate::{
     time::{readable, rfc3339},
 };
 
-/// None is kept by a browser, so that its back button shows nothing private after the end of a session.
+/// No browser keeps one, so that its back button shows nothing private when the session is over.
 pub(crate) type Page = ([(HeaderName, &'static str); 1], Html<String>);
 
 const STYLE: PreEscaped<&str> = PreEscaped(include_str!("style.css"));

@@ -11,18 +11,30 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::process::Command;
 use tower_wristband::testing::cookie_from;
 
-use crate::program::Program;
+use crate::{program::Program, servers::Server};
 
 /// The site, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Site {
+    // Fields are dropped in this order.
     _program: Program,
+    _redis: Option<Server>,
     address: String,
 }
 
 impl Site {
-    /// Starts it over a store, named as its `STORE` is.
-    pub async fn over(store: &str) -> Self {
+    /// Starts it, with its sessions in its own memory.
+    pub async fn in_memory() -> Self {
+        Self::over("memory", None).await
+    }
+
+    /// Starts it over a Redis of its own, so that nobody else's sessions are there.
+    pub async fn on_redis() -> Self {
+        let redis = Server::redis(&[]).await;
+        Self::over(&redis.url(), Some(redis)).await
+    }
+
+    async fn over(store: &str, redis: Option<Server>) -> Self {
         let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let set_up = |command: &mut Command| {
             // As the tests were built, so that nothing is left to build where all of them were.
@@ -34,7 +46,7 @@ impl Site {
         };
         let find = |line: &str| line.strip_prefix("listening on http://").map(str::to_owned);
         let (program, address) = Program::start(&cargo, set_up, find).await;
-        Self { _program: program, address }
+        Self { _program: program, _redis: redis, address }
     }
 
     /// `127.0.0.1:PORT`.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{
     By, ChromiumLikeCapabilities, DesiredCapabilities, WebDriver, WebElement, WindowHandle,
+    error::WebDriverResult,
 };
 use url::Url;
 
@@ -111,23 +112,29 @@ impl Chromium {
         self.driver.current_url().await.expect("an address")
     }
 
-    /// Waits until the tab has come to a page of the site.
+    /// Waits until the tab has come to a page of the site. On the way there may be no page to ask.
     pub async fn arrives_at(&self, path: &str) {
         until(path, async || {
-            let is_there = self.url().await.path() == path;
-            is_there && self.run("return document.readyState").await == "complete"
+            let url = self.driver.current_url().await;
+            let state = self.driver.execute("return document.readyState", vec![]).await;
+            url.is_ok_and(|url| url.path() == path)
+                && state.is_ok_and(|state| state.json() == "complete")
         })
         .await;
     }
 
     /// What the page shows.
     pub async fn text(&self) -> String {
-        self.find("body").await.text().await.expect("text")
+        self.shown().await.expect("text")
     }
 
-    /// Waits until the page shows this.
+    async fn shown(&self) -> WebDriverResult<String> {
+        self.driver.find(By::Css("body")).await?.text().await
+    }
+
+    /// Waits until the page shows this. A page that is about to leave can't be asked.
     pub async fn shows(&self, words: &str) {
-        until(words, async || self.text().await.contains(words)).await;
+        until(words, async || self.shown().await.is_ok_and(|text| text.contains(words))).await;
     }
 
     pub async fn find(&self, selector: &str) -> WebElement {

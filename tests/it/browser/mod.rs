@@ -8,10 +8,10 @@ mod pages;
 mod story;
 
 use self::chromium::Chromium;
-use crate::{servers::server, site::Site};
+use crate::site::Site;
 
 /// The site over a store in its own memory, and over Redis.
 async fn sites() -> [Site; 2] {
-    let redis = server("WRISTBAND_REDIS");
-    [Site::over("memory").await, Site::over(&redis).await]
+    let (in_memory, on_redis) = tokio::join!(Site::in_memory(), Site::on_redis());
+    [in_memory, on_redis]
 }

@@ -1,12 +1,12 @@
 //! How the pages look.
 
-use std::{env, fs, path::Path};
+use std::{env, ffi::OsStr, fs, path::Path};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use super::Chromium;
-use crate::{servers::server, site::Site};
+use crate::site::Site;
 
 /// Where pictures of the pages are kept, if they are wanted.
 const FOLDER: &str = "WRISTBAND_SCREENSHOTS";
@@ -21,12 +21,13 @@ const PAGES: [(&str, &str); 4] =
 #[tokio::test]
 async fn no_page_is_wider_than_its_screen() {
     let browser = Chromium::start().await;
-    let site = Site::over(&server("WRISTBAND_REDIS")).await;
-    look_at(&browser, &site, "stranger", "/").await;
+    let site = Site::on_redis().await;
+    browser.open(&site.url("/")).await;
+    fits(&browser, "the front page of a stranger", None).await;
     look_at(&browser, &site, "login", "/login").await;
     browser.log_in("bob", "wonderland").await;
     browser.shows("The name or the password is wrong.").await;
-    fits(&browser, "failed").await;
+    fits(&browser, "the login that failed", None).await;
     browser.open(&site.url("/login")).await;
     browser.log_in("bob", "builder").await;
     browser.arrives_at("/dashboard").await;
@@ -38,7 +39,7 @@ async fn no_page_is_wider_than_its_screen() {
     browser.open(&site.url("/sessions")).await;
     browser.click("form[action='/sessions/revoke-others'] button").await;
     browser.shows("browser is signed out").await;
-    fits(&browser, "notice").await;
+    fits(&browser, "the devices with a notice", None).await;
     assert!(!site.lets_in(&phone).await);
     browser.log_out().await;
     browser.arrives_at("/").await;
@@ -49,11 +50,11 @@ async fn look_at(browser: &Chromium, site: &Site, name: &str, path: &str) {
     if path == "/live" {
         browser.shows("Z\n").await;
     }
-    fits(browser, name).await;
+    fits(browser, name, env::var_os(FOLDER).as_deref()).await;
 }
 
 /// The page has nothing beyond the edge of the screen, wide or narrow.
-async fn fits(browser: &Chromium, name: &str) {
+async fn fits(browser: &Chromium, name: &str, folder: Option<&OsStr>) {
     for width in WIDTHS {
         let screen = json!({
             "width": width, "height": 700, "deviceScaleFactor": 1, "mobile": width < 500,
@@ -61,7 +62,7 @@ async fn fits(browser: &Chromium, name: &str) {
         browser.command("Emulation.setDeviceMetricsOverride", screen).await;
         let beyond = browser.run(BEYOND).await;
         assert_eq!(beyond, json!([]), "{name} at {width}: these are beyond the edge");
-        if let Ok(folder) = env::var(FOLDER) {
+        if let Some(folder) = folder {
             let picture = picture(browser).await;
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
             fs::create_dir_all(&folder).unwrap();

@@ -3,7 +3,7 @@
 use tokio::process::Command;
 
 use super::{beside, curl::Curl, nginx::Nginx, output};
-use crate::{servers::server, site::Site};
+use crate::site::Site;
 
 /// What each client writes: a line for each answer.
 const STORY: &str = "\
@@ -20,7 +20,7 @@ asks with a copy of the cookie: 401
 
 /// The site over Redis, and nginx in front of it.
 async fn behind_nginx() -> (Site, Nginx) {
-    let site = Site::over(&server("WRISTBAND_REDIS")).await;
+    let site = Site::on_redis().await;
     let nginx = Nginx::before(site.address()).await;
     (site, nginx)
 }

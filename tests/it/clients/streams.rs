@@ -5,11 +5,11 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{curl::Curl, nginx::Nginx};
-use crate::{servers::server, site::Site};
+use crate::site::Site;
 
 #[tokio::test]
 async fn an_open_stream_behind_nginx_shows_each_event_at_once_and_ends_with_its_session() {
-    let site = Site::over(&server("WRISTBAND_REDIS")).await;
+    let site = Site::on_redis().await;
     let nginx = Nginx::before(site.address()).await;
     for version in ["--http1.1", "--http2"] {
         let curl = Curl::new(&nginx.url(), version, &nginx.certificate());
