@@ -14,10 +14,11 @@ use tokio::time::{Instant, timeout};
 use tower_wristband::{
     Clock, EndReason, MemoryStore, Session, SessionKey, SessionSummary, Timestamp, UserId,
     future::Ended,
-    store::{Change, Proof, Record, Rotated, SessionStore, StoreFuture, Updated},
+    store::{Change, FeedEvent, Proof, Record, Rotated, SessionStore, StoreFuture, Updated},
+    testing::{Fault, Operation},
 };
 
-use super::{RECHECK, stream};
+use super::{RECHECK, SECOND, scripted, stream, within_a_moment};
 use crate::support::{World, world_on};
 
 /// A store that tells nothing by itself. When it is told to, one half of it never answers a load.
@@ -175,4 +176,23 @@ async fn a_part_of_the_store_that_falls_silent_holds_up_few_of_the_others() {
     streams.store.one_is_silent.store(false, Ordering::SeqCst);
     streams.all.retain(|(session, _)| is_in_silent_half(session.key().unwrap()));
     assert_eq!(streams.ended_within(2 * RECHECK).await.len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_the_store_is_late_with_are_looked_at_again_a_few_at_a_time() {
+    let (world, script) = scripted();
+    let mut streams = Vec::new();
+    for number in 0..100 {
+        let cookie = world.signed_in(&format!("user{number}")).await;
+        streams.push(stream(&world.layer, &cookie).await.ended());
+    }
+    for ended in &mut streams {
+        assert_eq!(within_a_moment(ended).await, None);
+    }
+    world.faults.always(Operation::Load, Fault::Hang);
+    let before = world.loads();
+    script.send(FeedEvent::Gap).unwrap();
+    // Long enough to ask for each, and too short for an answer to be given up.
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(world.loads() - before, 100 + 16);
 }
