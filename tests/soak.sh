@@ -13,7 +13,8 @@ stores=("${@:2}")
 cargo build --locked --quiet --release --example login
 cargo build --locked --quiet --release --manifest-path tests/soak/Cargo.toml
 
-directory=$(mktemp -d)
+# In memory where there is such a place: like the servers, SQLite then waits for no disk.
+directory=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")")
 trap 'rm -rf "$directory"' EXIT
 status=0
 for store in "${stores[@]}"; do

@@ -206,6 +206,11 @@ impl Browser {
         Ok(known.then_some((ticket, visits)))
     }
 
+    pub(crate) async fn look_again(&self) -> Result<()> {
+        let Some(ticket) = &self.ticket else { return Ok(()) };
+        self.look_at_me(ticket).await.map(drop)
+    }
+
     /// At the end: still signed in, then no more.
     pub(crate) async fn part(mut self) -> Result<()> {
         let Some(ticket) = self.ticket.clone() else { return Ok(()) };

@@ -22,6 +22,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     browser::{ACCOUNTS, Browser},
+    model::AFTERMATH,
     site::{Reading, Site},
     wire::Wire,
     world::World,
@@ -101,6 +102,14 @@ async fn live(
     sleep(duration).await;
     world.stop(true);
     let browsers = lives.join_all().await;
+    // Once the site is done with what was cut. A connection to a store that has taken another's place, since
+    // that was slow, is taken up by the next request, which lets go of the other.
+    sleep(AFTERMATH).await;
+    for browser in &browsers {
+        if let Err(error) = browser.look_again().await {
+            world.found(&format!("{error:#}"));
+        }
+    }
     world.wire.hang_up();
     Ok(browsers)
 }

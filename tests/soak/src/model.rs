@@ -5,7 +5,7 @@
 //! both are right.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -13,6 +13,9 @@ use anyhow::{Result, bail};
 
 /// For how long the site may still work on a request whose connection was cut.
 pub(crate) const AFTERMATH: Duration = Duration::from_secs(6);
+
+/// How many of a session's requests.
+const REMEMBERED: usize = 64;
 
 const BURIED_AFTER: Duration = Duration::from_secs(20);
 
@@ -62,8 +65,11 @@ struct Known {
     born: (Instant, Instant),
     /// None if it lives longer than anybody here waits.
     idle: Option<Duration>,
-    /// When the latest request that was let in was sent: it counts as activity, at the least.
+    /// When the latest request that was let in was sent.
     let_in: Instant,
+    /// Requests that were let in: when each was answered, and when it was sent. That is activity, at the least;
+    /// who looks before the answer may not see it yet.
+    activity: VecDeque<(Instant, Instant)>,
     /// Until when there may have been activity.
     active_until: Instant,
     in_flight: usize,
@@ -113,6 +119,7 @@ impl Model {
             born: (sent, now),
             idle,
             let_in: sent,
+            activity: VecDeque::from([(now, sent)]),
             active_until: now,
             in_flight: 0,
             endings: Vec::new(),
@@ -142,6 +149,11 @@ impl Model {
     /// A login over this session is about to be sent, or has been answered.
     pub(crate) fn pass_key_on(&mut self, session: SessionId, perhaps: bool) {
         self.sessions[session.0].key_is_passed_on = perhaps;
+    }
+
+    /// Whether it lives longer than anybody here waits.
+    pub(crate) fn is_remembered(&self, session: SessionId) -> bool {
+        self.sessions[session.0].idle.is_none()
     }
 
     pub(crate) fn is_visitor(&self, token: TokenId) -> bool {
@@ -196,6 +208,10 @@ impl Model {
         if let_in {
             let session = &mut self.sessions[session.0];
             session.let_in = session.let_in.max(sent);
+            session.activity.push_back((Instant::now(), sent));
+            if session.activity.len() > REMEMBERED {
+                session.activity.pop_front();
+            }
             let token = &mut self.tokens[token.0];
             token.let_in = token.let_in.max(Some(sent));
         } else if verdict == Verdict::Either {
@@ -255,7 +271,7 @@ impl Model {
         let Some(idle) = session.idle else { return verdict };
         if session.in_flight <= requests && sent > session.active_until + idle + MARGIN {
             Verdict::Out
-        } else if Instant::now() + MARGIN > session.let_in + idle {
+        } else if Instant::now() + MARGIN > session.seen(sent) + idle {
             worse(verdict, Verdict::Either)
         } else {
             verdict
@@ -360,6 +376,14 @@ impl Model {
         let all = 0..self.sessions.len();
         all.filter(|id| self.verdict_of_session(SessionId(*id), now, 0, &[]) != Verdict::Out)
             .count()
+    }
+}
+
+impl Known {
+    /// The latest activity that whoever looks since then has to know of.
+    fn seen(&self, since: Instant) -> Instant {
+        let answered = self.activity.iter().filter(|(answered, _)| *answered <= since);
+        answered.map(|(_, sent)| *sent).max().unwrap_or(self.born.0)
     }
 }
 

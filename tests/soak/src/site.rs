@@ -36,7 +36,10 @@ pub(crate) struct Reading {
 
 impl Site {
     pub(crate) async fn start(program: &Path, store: &str, idle: Duration) -> Result<Self> {
-        let mut child = Command::new(program)
+        // It ends with this program, even if that is killed.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(program)
             .env("LISTEN", "127.0.0.1:0")
             .env("STORE", store)
             .env("IDLE", idle.as_secs().to_string())

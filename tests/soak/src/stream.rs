@@ -14,13 +14,16 @@ use tokio::{
 };
 
 use crate::{
-    model::{SessionId, Verdict},
+    model::{SessionId, Target, Verdict},
     wire::Ask,
     world::{Ticket, World},
 };
 
 /// An event comes every second.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long the site's look at a session may take that a stream ends by.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// How long it takes at the most to read what nobody has read for a while.
 const CATCHING_UP: Duration = Duration::from_secs(3);
@@ -103,10 +106,12 @@ async fn read(
     ensure!(text.contains("event: signed-out"), "it ends without a word: {text:?}");
     world.count("streams that ended", 1);
     let mut model = world.model();
-    let verdict = model.verdict_of_session(session, opened, 0, &[]);
-    // Whatever it was, it has ended.
-    let ending = model.ending(crate::model::Target::Session(session));
-    model.settle(ending, true);
+    let looked = Instant::now().checked_sub(LOOK).unwrap_or(opened).max(opened);
+    let verdict = model.verdict_of_session(session, looked, 0, &[]);
+    // Activity on its way to the store may put off an expiry that has been told; nothing else is undone.
+    let ending = model.ending(Target::Session(session));
+    let surely = model.is_remembered(session);
+    model.settle(ending, surely);
     ensure!(verdict != Verdict::In, "it ends although its session lives");
     Ok(())
 }
