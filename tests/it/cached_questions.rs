@@ -2,7 +2,7 @@
 
 use tokio::{spawn, task::JoinHandle, time::advance};
 use tower_wristband::{
-    Clock, StoreError, StoreErrorKind, UserId,
+    Clock, StoreError, StoreErrorKind, Timestamp, UserId,
     store::{Change, FeedEvent, Record, SessionStore},
     testing::{Fault, Gate, Operation},
 };
@@ -32,6 +32,27 @@ async fn concurrent_misses_ask_the_store_once() {
     assert_eq!(near.loads() - before, 1);
     assert_eq!(near.cached.statistics().hits, 0);
     assert!(!near.asks(1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_there_is_no_session_is_an_answer_to_all_whose_time_is_not_before_it() {
+    let near = Near::fresh().await;
+    for is_set_back in [false, true] {
+        let gate = Gate::new();
+        near.faults.next(Operation::Load, Fault::Hold(gate.clone()));
+        let before = near.loads();
+        let first = load(&near, 9, 0);
+        gate.arrived().await;
+        if is_set_back {
+            near.clock.set(Timestamp::from_unix_millis(near.clock.now().as_unix_millis() - 1));
+        }
+        let second = load(&near, 9, 0);
+        all_wait().await;
+        gate.release();
+        assert!(first.await.unwrap().unwrap().is_none());
+        assert!(second.await.unwrap().unwrap().is_none());
+        assert_eq!(near.loads() - before, 1 + usize::from(is_set_back));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -166,4 +166,21 @@ mod tests {
             assert_eq!(now, capacity, "{len}");
         }
     }
+
+    #[test]
+    fn the_room_of_stale_hints_is_given_back() {
+        let deadlines = Deadlines::new();
+        let session = Fingerprint::of(&SessionKey::from_bytes([0; 16]));
+        let hint = Hint::new(Timestamp::from_unix_millis(0), session);
+        for pushed in 0..=7 * MIN_STALE {
+            // All are stored but most of those that the last search finds.
+            let found = Cell::new(0);
+            deadlines.push(hint, |_| {
+                found.set(found.get() + 1);
+                pushed < 7 * MIN_STALE || found.get() <= 64
+            });
+        }
+        let hints = &lock(&deadlines.shards[session.part(SHARDS)]).hints;
+        assert_eq!((hints.len(), hints.capacity()), (64 + 1, 64 + 8));
+    }
 }
