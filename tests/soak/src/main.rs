@@ -102,8 +102,8 @@ async fn live(
     sleep(duration).await;
     world.stop(true);
     let browsers = lives.join_all().await;
-    // Once the site is done with what was cut. A connection to a store that has taken another's place, since
-    // that was slow, is taken up by the next request, which lets go of the other.
+    // Once the site is done with what was cut: a connection to a store that is to take another's place waits
+    // for the next request.
     sleep(AFTERMATH).await;
     for browser in &browsers {
         if let Err(error) = browser.look_again().await {
