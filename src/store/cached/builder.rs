@@ -132,3 +132,15 @@ impl fmt::Debug for CachedStoreBuilder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn by_default_100_000_records_of_64_mebibytes_in_all_are_kept() {
+        let limits = CachedStoreBuilder::new(Arc::new(MemoryStore::new())).limits;
+        assert_eq!((limits.max_entries, limits.max_bytes), (100_000, 67_108_864));
+    }
+}
