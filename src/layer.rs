@@ -249,7 +249,8 @@ impl SessionLayerBuilder {
     ///
     /// Only the cookie of this layer's name is taken away: those of other layers on the host are
     /// forwarded, unless they have a path or a host of their own. What the upstream answers is left
-    /// alone, a `Set-Cookie` for the session's name too: a proxy that doesn't trust it removes those.
+    /// alone, a `Set-Cookie` for the session's name too: a proxy that doesn't trust it removes
+    /// those.
     pub fn forward_cookie(mut self, forward: bool) -> Self {
         self.forward_cookie = forward;
         self
