@@ -1,6 +1,6 @@
 //! What other sites can make a browser send.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,6 +11,7 @@ use axum::{
 use tokio::{
     net::TcpListener,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::timeout,
 };
 
 use super::{Chromium, chromium::ELSEWHERE, sites};
@@ -41,6 +42,11 @@ impl Neighbour {
     /// The page of the other site.
     fn page(&self) -> String {
         format!("http://{ELSEWHERE}:{}/page", self.port)
+    }
+
+    /// The next request that came there.
+    async fn next(&mut self) -> Option<Seen> {
+        timeout(Duration::from_secs(60), self.seen.recv()).await.expect("a request")
     }
 
     /// The address that gets the cookies of the demo site.
@@ -90,13 +96,13 @@ async fn another_site_can_neither_post_nor_embed_nor_fetch_with_the_session() {
         // The browser sends the cookie there, if it is led by nobody else or by a link: its form is another
         // matter.
         browser.open(&neighbour.target()).await;
-        assert_eq!(neighbour.seen.recv().await, Some((Method::GET, true)));
+        assert_eq!(neighbour.next().await, Some((Method::GET, true)));
         browser.open(&other_site).await;
         browser.click("#link").await;
-        assert_eq!(neighbour.seen.recv().await, Some((Method::GET, true)));
+        assert_eq!(neighbour.next().await, Some((Method::GET, true)));
         browser.open(&other_site).await;
         browser.click("#post").await;
-        assert_eq!(neighbour.seen.recv().await, Some((Method::POST, false)));
+        assert_eq!(neighbour.next().await, Some((Method::POST, false)));
 
         // A script's request, and what is embedded.
         browser.open(&other_site).await;
@@ -112,7 +118,7 @@ async fn another_site_can_neither_post_nor_embed_nor_fetch_with_the_session() {
             ),
         ] {
             browser.run(&what.replace("URL", &format!("'{}'", neighbour.target()))).await;
-            assert_eq!(neighbour.seen.recv().await, Some((method, false)), "{what}");
+            assert_eq!(neighbour.next().await, Some((method, false)), "{what}");
         }
 
         // The demo site itself takes no form from there, and the session lives.

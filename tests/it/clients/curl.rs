@@ -38,7 +38,8 @@ impl Curl {
     pub fn request(&self, arguments: &[&str]) -> Command {
         let [path, options @ ..] = arguments else { panic!("a path") };
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--show-error", "--noproxy", "*", &self.version, "--cacert"]);
+        curl.args(["--silent", "--show-error", "--max-time", "60", "--noproxy", "*"]);
+        curl.arg(&self.version).arg("--cacert");
         curl.arg(&self.certificate).arg("--cookie").arg(self.jar()).arg("--cookie-jar");
         curl.arg(self.jar()).arg(format!("{}{path}", self.url)).args(options);
         curl
