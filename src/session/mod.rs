@@ -66,8 +66,9 @@ use crate::{
 /// # When nothing is stored
 ///
 /// If the service answers with a server error (5xx, or a gRPC status 2, 13, 14 or 15 in the head,
-/// where tonic has the `Err` of a method), what is pending is dropped, a login included. If the session ended while the request was under
-/// way, its changes are dropped and the response stays as it is. Both are told to `tracing`.
+/// where tonic has the `Err` of a method), what is pending is dropped, a login included. If the
+/// session ended while the request was under way, its changes are dropped and the response stays as
+/// it is. Both are told to `tracing`.
 ///
 /// # After the head
 ///
