@@ -244,7 +244,8 @@ impl SessionError {
     /// use tower_wristband::SessionError;
     ///
     /// fn status(error: &SessionError) -> Status {
-    ///     Status::new(Code::from_i32(error.grpc_code()), error.to_string())
+    ///     // The error's text is for the log.
+    ///     Status::new(Code::from_i32(error.grpc_code()), "")
     /// }
     /// ```
     #[must_use]

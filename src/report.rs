@@ -59,7 +59,7 @@ pub(crate) fn unknown(key: SessionKey) {
 }
 
 /// The key of a living session with a secret that is not, and was not just before, its own:
-/// somebody has seen the key and guesses.
+/// somebody has seen the key and guesses, or has a token that was replaced a while ago.
 pub(crate) fn wrong_secret(key: SessionKey) {
     event!(WARN, "wrong secret for a session key", %key);
 }

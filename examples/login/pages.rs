@@ -12,7 +12,7 @@ use crate::{
     time::{readable, rfc3339},
 };
 
-/// No browser keeps one, so that its back button shows nothing private when the session is over.
+/// No browser keeps one on disk. `back.js` sees to what it keeps in memory for its back button.
 pub(crate) type Page = ([(HeaderName, &'static str); 1], Html<String>);
 
 const STYLE: PreEscaped<&str> = PreEscaped(include_str!("style.css"));

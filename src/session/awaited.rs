@@ -24,11 +24,12 @@ impl Session {
     /// [`SessionErrorKind::Superseded`] if the request's token had just been replaced: the session
     /// lives on, under the newer token. [`SessionErrorKind::HeadSent`] after the head (then
     /// [`Sessions::revoke`](crate::Sessions::revoke) ends it).
-    /// [`SessionErrorKind::Store`] if the store failed; the session may live on.
+    /// [`SessionErrorKind::Store`] if the store failed; the session may live on, but a token that
+    /// was made in this request is not handed out.
     pub async fn log_out(&self) -> Result<(), SessionError> {
         let _turn = self.turn().await?;
         let keys = {
-            let state = self.read();
+            let mut state = self.read();
             if state.head_sent {
                 return Err(SessionError::new(SessionErrorKind::HeadSent));
             }
@@ -41,6 +42,8 @@ impl Session {
                 Standing::Live { key, .. } => keys.push(*key),
                 Standing::Vacant => {}
             }
+            // Whatever becomes of the sessions: nobody gets a token made before the logout.
+            state.issued = None;
             keys
         };
         for key in keys {
@@ -52,7 +55,6 @@ impl Session {
         state.start_afresh();
         state.to_end.clear();
         state.left_behind.clear();
-        state.issued = None;
         state.logged_out = true;
         Ok(())
     }

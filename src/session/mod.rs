@@ -224,7 +224,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// None today.
+    /// It has none; the `Result` leaves room for some.
     pub fn set_label(&self, label: &str) -> Result<(), SessionError> {
         self.read().pending.label = Some(Label::start_of(label));
         Ok(())

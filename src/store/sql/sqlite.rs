@@ -117,8 +117,8 @@ impl Dialect for Sqlite {
 /// # Streams
 ///
 /// The store has no [feed](crate::store#the-feed): it doesn't tell what other processes do. What
-/// they end, open streams find out at their next look
-/// ([`Session::ended`](crate::Session::ended#how-soon)); requests do at once.
+/// they end, open streams find out at their next look (see
+/// [`Session::ended`](crate::Session::ended)), and requests at once.
 ///
 /// # When the machine crashes
 ///
