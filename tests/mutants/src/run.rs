@@ -187,7 +187,8 @@ fn run(
         .current_dir(copy)
         .env("CARGO_MANIFEST_DIR", copy)
         .envs(variables.iter().copied())
-        // On the memory store.
+        // On the memory store, and without servers of their own.
+        .env_remove("WRISTBAND_SERVERS")
         .env_remove("WRISTBAND_REDIS")
         .env_remove("WRISTBAND_REDIS_CLUSTER")
         .env_remove("WRISTBAND_REDIS_SENTINEL")
