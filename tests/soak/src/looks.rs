@@ -48,10 +48,11 @@ impl Browser {
             Deed::CountInParallel => self.count_up(ticket, random_range(2..5)).await?,
             Deed::ReadNote => {
                 let name = random_range(0..NOTES);
+                let sent = Instant::now();
                 let answer = self.get("reads", &format!("/notes/{name}"), ticket).await?;
                 if let Some(answer) = &answer {
                     let read = (answer.status == 200).then(|| answer.body.clone());
-                    self.notes.is(name, read)?;
+                    self.notes.is(name, sent, read)?;
                 }
                 answer.is_some()
             }
