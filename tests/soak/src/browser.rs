@@ -33,7 +33,7 @@ pub(crate) struct Browser {
     pub(crate) visitor: Option<(Ticket, Tally)>,
     pub(crate) count: Tally,
     pub(crate) notes: Notes,
-    /// It never cuts a connection, so that it is known exactly when its sessions expire.
+    /// It cuts no request of somebody signed in, so that it is known exactly when its sessions expire.
     pub(crate) is_patient: bool,
     /// None if they are not counted.
     pub(crate) visits: Option<Tally>,

@@ -283,3 +283,28 @@ impl Pace {
         sleep_until(turn.into()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_outage_is_told_from_other_errors_whatever_is_said_of_it() {
+        for (status, is_outage) in [("503 Service Unavailable", true), ("502 Bad Gateway", false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let wire = Wire::new(listener.local_addr().unwrap(), 100);
+            let site = async {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let _ = connection.read(&mut [0; 1024]).await.unwrap();
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let (answer, ()) = tokio::join!(wire.send(Ask::get("/me", None)), site);
+            let is_unavailable = |error: anyhow::Error| error.context("a read").is::<Unavailable>();
+            assert_eq!(answer.err().is_some_and(is_unavailable), is_outage);
+            assert_eq!(wire.take_unavailable(), u64::from(is_outage));
+        }
+    }
+}
