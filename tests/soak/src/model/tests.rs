@@ -93,15 +93,16 @@ fn who_is_let_in_while_a_cut_logout_may_still_come_may_be_refused_later() {
 #[test]
 fn a_session_expires_unless_a_request_may_have_kept_it() {
     let mut model = Model::default();
-    let (_, token) = signed_in(&mut model, Some(10 * SECOND));
+    let (session, token) = signed_in(&mut model, Some(10 * SECOND));
     model.begin(token);
     let now = Instant::now();
     assert_eq!(model.verdict(token, now, &[]), Verdict::In);
     assert_eq!(model.verdict(token, now + 11 * SECOND, &[]), Verdict::Out);
-    // Another one is under way, and is cut.
+    // Another one is under way, and is cut: a logout.
+    let logout = model.ending(Target::Session(session));
     model.begin(token);
     assert_ne!(model.verdict(token, now + 11 * SECOND, &[]), Verdict::Out);
-    model.lose(token, AFTERMATH);
+    model.conclude(token, logout, None);
     assert_ne!(model.verdict(token, now + 11 * SECOND, &[]), Verdict::Out);
     assert_eq!(model.verdict(token, now + AFTERMATH + 11 * SECOND, &[]), Verdict::Out);
 }
