@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for every change: properties with many more cases, concurrent histories on every store,
 # races run many times over and in many more schedules, the bugs that those have to catch, fuzzing, the
-# oldest dependencies, ten minutes of the demo site on each store, mutants.
+# oldest dependencies, ten minutes of the demo site on each store, the bugs that those have to find, mutants.
 # Shards, each for a machine of its own: `tests/long.sh 1/3` runs the first of three.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,6 +60,7 @@ done
 for store in memory sqlite postgres mysql redis redis-cluster; do
     suites+=("./tests/soak.sh 600 $store")
 done
+suites+=("./tests/soak/bugs.sh")
 for part in 1 2 3; do
     suites+=("./tests/mutants.sh $part/3")
 done

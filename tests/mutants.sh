@@ -8,4 +8,5 @@ cd "$(dirname "$0")/.."
 
 mkdir -p target/mutants
 cargo mutants --list --json >target/mutants/list.json
+cargo test --locked --quiet --manifest-path tests/mutants/Cargo.toml
 cargo run --locked --quiet --manifest-path tests/mutants/Cargo.toml -- target/mutants/list.json "${1:-1/1}" "${@:2}"

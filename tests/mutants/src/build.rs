@@ -77,7 +77,12 @@ pub fn with_computed(
     which: &[&str],
     mutant: usize,
 ) -> Option<Vec<PathBuf>> {
-    let tests = executables(&cargo(copy, target, which, Some(mutant)));
+    let messages = cargo(copy, target, which, Some(mutant));
+    let tests = executables(&messages);
+    if tests.is_empty() {
+        let mut levels = messages.iter().map(|message| &message["message"]["level"]);
+        assert!(levels.any(|level| level == "error"), "a build fails, and not by the compiler");
+    }
     (!tests.is_empty()).then_some(tests)
 }
 

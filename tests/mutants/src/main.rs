@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let target = work.join("target");
     let build = build::build(&root, &copy, &target, &mutants);
     let tests = run::tests(&copy, &build.tests);
-    println!("{} mutants, {} tests of them", mutants.len(), tests.len());
+    println!("{} mutants, {} tests of them", mutants.len(), tests.run.len());
 
     let chosen: Vec<_> = mutants
         .iter()
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
             outcome = built.map_or(outcome, |binaries| {
                 Ok(run::outcome_of_built(&copy, &tests, &binaries, mutant.id))
             });
-            if !matches!(outcome, Ok(Outcome::Survived(_))) {
+            if !matches!(outcome, Ok(Outcome::Survived(..))) {
                 break;
             }
         }
@@ -73,7 +73,11 @@ fn main() -> ExitCode {
     for (counted, count) in &counts {
         println!("{count} {counted}");
     }
-    if counts.contains_key(SURVIVED) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if counts.contains_key(NOT_KNOWN) {
+        println!("Tests took too long here and were left out: the machine may be too busy.");
+    }
+    let survived = [SURVIVED, NOT_KNOWN].iter().any(|survived| counts.contains_key(survived));
+    if survived { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 struct Results {
@@ -85,6 +89,9 @@ struct Results {
 /// What nobody has given a reason for.
 const SURVIVED: &str = "SURVIVED";
 
+/// The same, but tests were left out that might notice.
+const NOT_KNOWN: &str = "SURVIVED, but for tests that took too long";
+
 impl Results {
     fn count(&mut self, mutant: &Mutant, outcome: Result<Outcome, &str>) {
         let (counted, how) = match outcome {
@@ -92,13 +99,18 @@ impl Results {
             Err(why) => ("not compiled", why.to_owned()),
             Ok(Outcome::Killed(test)) => ("killed", test),
             Ok(Outcome::TimedOut(test)) => ("timed out", test),
-            Ok(Outcome::Survived(tests)) => {
-                let tests = format!("{tests} tests come across it");
+            Ok(Outcome::Survived(tests, left_out)) => {
+                let mut tests = format!("{tests} tests come across it");
+                if !left_out.is_empty() {
+                    let left_out = left_out.join(", ");
+                    tests += &format!("; left out, because they took too long: {left_out}");
+                }
                 match self.listed.get_mut(&mutant.name) {
                     Some(left @ 1..) => {
                         *left -= 1;
                         ("survived, as listed", tests)
                     }
+                    _ if !left_out.is_empty() => (NOT_KNOWN, tests),
                     _ => (SURVIVED, tests),
                 }
             }

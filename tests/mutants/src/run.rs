@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Tests that take longer are left out: others than those that take long on a busy machine alone.
+/// Tests that take longer are left out. A mutant that survives is told with those that come across it.
 const SLOWEST: Duration = Duration::from_secs(10);
 
 /// A test that hangs is given up when it has taken so much longer than it should.
@@ -36,18 +36,25 @@ pub struct Test {
     pub reaches: Vec<usize>,
 }
 
+pub struct Tests {
+    /// The fastest first.
+    pub run: Vec<Test>,
+    /// Those that took too long, and what they have come across until then.
+    pub left_out: Vec<Test>,
+}
+
 /// How the tests took a mutant.
 pub enum Outcome {
     /// By this test, or one that ran beside it.
     Killed(String),
     /// This test hangs, by itself too.
     TimedOut(String),
-    /// So many tests have come across it.
-    Survived(usize),
+    /// So many tests have come across it, and these were left out that do, too.
+    Survived(usize, Vec<String>),
 }
 
 /// Every test that passes, run by itself.
-pub fn tests(copy: &Path, binaries: &[PathBuf]) -> Vec<Test> {
+pub fn tests(copy: &Path, binaries: &[PathBuf]) -> Tests {
     let mut names = Vec::new();
     for binary in binaries {
         let mut list = Command::new(binary);
@@ -59,30 +66,33 @@ pub fn tests(copy: &Path, binaries: &[PathBuf]) -> Vec<Test> {
     }
     let tests = Mutex::new(Vec::new());
     side_by_side(&names, |worker, (binary, name)| match test(copy, worker, binary, name) {
-        Ok(test) => tests.lock().expect("no worker panics").push(test),
-        Err(why) => println!("left out, it {why}: {name}"),
+        Some(test) => tests.lock().expect("no worker panics").push(test),
+        None => println!("left out, it fails without servers: {name}"),
     });
     let mut tests = tests.into_inner().expect("no worker panics");
     tests.sort_by_key(|test| test.takes);
-    tests
+    let (run, left_out): (Vec<_>, _) = tests.into_iter().partition(|test| test.takes <= SLOWEST);
+    for test in &left_out {
+        println!("left out, it takes longer than {SLOWEST:?}: {}", test.name);
+    }
+    Tests { run, left_out }
 }
 
-fn test(copy: &Path, worker: usize, binary: &Path, name: &str) -> Result<Test, &'static str> {
+/// None if it fails.
+fn test(copy: &Path, worker: usize, binary: &Path, name: &str) -> Option<Test> {
     let reached = copy.with_extension(format!("reached-{worker}"));
     _ = fs::remove_file(&reached);
     let start = Instant::now();
     let end = run(copy, binary, &[name], PATIENCE, &[("MUTANTS_REACHED", &reached)]);
     let takes = start.elapsed();
-    match end {
-        End::Passed if takes <= SLOWEST => {}
-        End::Failed(_) => return Err("fails without servers"),
-        _ => return Err("takes too long"),
+    if matches!(end, End::Failed(_)) {
+        return None;
     }
     let reached = fs::read_to_string(&reached).unwrap_or_default();
     let mut reaches: Vec<_> = reached.lines().filter_map(|id| id.parse().ok()).collect();
     reaches.sort_unstable();
     reaches.dedup();
-    Ok(Test { binary: binary.to_owned(), name: name.to_owned(), takes, reaches })
+    Some(Test { binary: binary.to_owned(), name: name.to_owned(), takes, reaches })
 }
 
 /// Does something with each, in their order, on every core. What does it is told which worker it is.
@@ -102,25 +112,31 @@ pub fn side_by_side<T: Sync>(all: &[T], work: impl Fn(usize, &T) + Sync) {
 }
 
 /// With the tests that come across the mutant.
-pub fn outcome(copy: &Path, tests: &[Test], mutant: usize) -> Outcome {
-    let reaching = tests.iter().filter(|test| test.reaches.binary_search(&mutant).is_ok());
-    outcome_of(copy, reaching.collect(), mutant)
+pub fn outcome(copy: &Path, tests: &Tests, mutant: usize) -> Outcome {
+    outcome_of(copy, tests, mutant, false, |test| test.reaches.binary_search(&mutant).is_ok())
 }
 
 /// With all tests of these binaries, which were built with the mutant.
 pub fn outcome_of_built(
     copy: &Path,
-    tests: &[Test],
+    tests: &Tests,
     binaries: &[PathBuf],
     mutant: usize,
 ) -> Outcome {
-    let built = tests.iter().filter(|test| binaries.contains(&test.binary));
-    outcome_of(copy, built.collect(), mutant)
+    outcome_of(copy, tests, mutant, true, |test| binaries.contains(&test.binary))
 }
 
-fn outcome_of(copy: &Path, mut left: Vec<&Test>, mutant: usize) -> Outcome {
+fn outcome_of(
+    copy: &Path,
+    tests: &Tests,
+    mutant: usize,
+    is_built_in: bool,
+    is_meant: impl Fn(&Test) -> bool,
+) -> Outcome {
+    let mut left: Vec<_> = tests.run.iter().filter(|test| is_meant(test)).collect();
     let reaching = left.len();
     let id = PathBuf::from(mutant.to_string());
+    let on = [("MUTANT", &id)];
     let (mut most, mut longest) = FIRST_BATCH;
     while let Some(first) = left.first() {
         let (mut batch, mut takes) = (Vec::new(), Duration::ZERO);
@@ -133,32 +149,59 @@ fn outcome_of(copy: &Path, mut left: Vec<&Test>, mutant: usize) -> Outcome {
             }
             !fits
         });
-        let run = |tests: &[&Test]| {
+        let run = |tests: &[&Test], variables: &[(&str, &PathBuf)]| {
             let takes: Duration = tests.iter().map(|test| test.takes).sum();
             let names: Vec<_> = tests.iter().map(|test| &*test.name).collect();
             let limit = PATIENCE + TIMES_LONGER * takes;
-            run(copy, binary, &names, limit, &[("MUTANT", &id)])
+            run(copy, binary, &names, limit, variables)
         };
-        match run(&batch) {
-            End::Passed => {}
-            End::Failed(name) => return Outcome::Killed(name.unwrap_or(batch[0].name.clone())),
-            // The machine may have been busy: each that has not passed is run by itself.
-            End::TimedOut(passed) => {
-                batch.retain(|test| !passed.contains(&test.name));
-                // In the order in which they were run: the one that hangs is among the first.
-                batch.sort_unstable_by_key(|test| &*test.name);
-                for test in batch {
-                    match run(&[test]) {
-                        End::Passed => {}
-                        End::Failed(_) => return Outcome::Killed(test.name.clone()),
-                        End::TimedOut(_) => return Outcome::TimedOut(test.name.clone()),
+        // A test can fail because the machine is busy, too: it has to pass without the mutant or, where that is
+        // built in, to fail again.
+        let is_why = |failed: &[&Test]| {
+            let why = match run(failed, if is_built_in { &on } else { &[] }) {
+                End::Passed => !is_built_in,
+                End::Failed(_) => is_built_in,
+                End::TimedOut(_) => false,
+            };
+            if !why {
+                println!("fails now and then, whatever the mutant: {}", failed[0].name);
+            }
+            why
+        };
+        while !batch.is_empty() {
+            match run(&batch, &on) {
+                End::Passed => break,
+                End::Failed(name) => {
+                    let (failed, others): (Vec<_>, _) = batch
+                        .iter()
+                        .partition(|test| name.as_ref().is_none_or(|name| test.name == *name));
+                    if is_why(&failed) {
+                        return Outcome::Killed(failed[0].name.clone());
                     }
+                    batch = others;
+                }
+                // The machine may have been busy: each that has not passed is run by itself.
+                End::TimedOut(passed) => {
+                    batch.retain(|test| !passed.contains(&test.name));
+                    // In the order in which they were run: the one that hangs is among the first.
+                    batch.sort_unstable_by_key(|test| &*test.name);
+                    for test in batch {
+                        match run(&[test], &on) {
+                            End::Failed(_) if is_why(&[test]) => {
+                                return Outcome::Killed(test.name.clone());
+                            }
+                            End::TimedOut(_) => return Outcome::TimedOut(test.name.clone()),
+                            End::Passed | End::Failed(_) => {}
+                        }
+                    }
+                    break;
                 }
             }
         }
         (most, longest) = (most * 4, longest * 4);
     }
-    Outcome::Survived(reaching)
+    let left_out = tests.left_out.iter().filter(|test| is_meant(test));
+    Outcome::Survived(reaching, left_out.map(|test| test.name.clone()).collect())
 }
 
 #[derive(PartialEq, Eq)]
@@ -187,7 +230,8 @@ fn run(
         .current_dir(copy)
         .env("CARGO_MANIFEST_DIR", copy)
         .envs(variables.iter().copied())
-        // On the memory store.
+        // On the memory store, and without servers of their own.
+        .env_remove("WRISTBAND_SERVERS")
         .env_remove("WRISTBAND_REDIS")
         .env_remove("WRISTBAND_REDIS_CLUSTER")
         .env_remove("WRISTBAND_REDIS_SENTINEL")
@@ -228,3 +272,6 @@ fn run(
     let status = child.wait().expect("it was started");
     end.unwrap_or(if status.success() { End::Passed } else { End::Failed(None) })
 }
+
+#[cfg(test)]
+mod tests;

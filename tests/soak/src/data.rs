@@ -33,7 +33,8 @@ impl Tally {
             );
         }
         ensure!(answers.windows(2).all(|pair| pair[0] < pair[1]), "twice the same: {answers:?}");
-        self.reads(sent, answers.last().copied().unwrap_or(known));
+        let last = answers.last().copied().unwrap_or(known);
+        self.reads(sent, last, last - known - answers.len() as u64);
         Ok(())
     }
 
@@ -43,12 +44,14 @@ impl Tally {
             (known..=known + slack).contains(&answer),
             "{answer} instead of {known}, after {slack} cut requests"
         );
-        self.reads(sent, answer);
+        self.reads(sent, answer, answer - known);
         Ok(())
     }
 
-    fn reads(&mut self, sent: Instant, answer: u64) {
+    fn reads(&mut self, sent: Instant, answer: u64, of_cut: u64) {
         self.known = answer;
+        // In the order in which they were sent: what is left of them may take longest.
+        self.cut.drain(..of_cut as usize);
         self.cut.retain(|until| *until > sent);
     }
 }
@@ -77,11 +80,14 @@ impl Notes {
         possible.push(Written { text: Some(text), unsettled_until: sent });
     }
 
-    pub(crate) fn is(&mut self, name: u8, read: Option<String>) -> Result<()> {
+    /// What a request that was sent then has read: what else was possible is not any more, unless its request
+    /// may still come.
+    pub(crate) fn is(&mut self, name: u8, sent: Instant, read: Option<String>) -> Result<()> {
         let possible = self.possible(name);
         if !possible.iter().any(|written| written.text == read) {
             bail!("the note is {read:?} instead of {possible:?}");
         }
+        possible.retain(|written| written.text == read || written.unsettled_until > sent);
         Ok(())
     }
 
@@ -90,5 +96,53 @@ impl Notes {
             vec![Written { text: None, unsettled_until: Instant::now() - Duration::from_secs(1) }]
         };
         self.0.entry(name).or_insert_with(nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn a_note_that_a_cut_request_has_written_is_not_the_old_one_again() {
+        let (mut notes, now) = (Notes::default(), Instant::now());
+        notes.written(1, now, "old".to_owned());
+        notes.cut(1, "new".to_owned());
+        notes.is(1, now + SECOND, some("old")).unwrap();
+        notes.is(1, now + 2 * SECOND, some("new")).unwrap();
+        notes.is(1, now + 3 * SECOND, some("old")).unwrap_err();
+        notes.is(1, now + 3 * SECOND, some("new")).unwrap();
+    }
+
+    #[test]
+    fn a_cut_request_writes_no_note_any_more_when_it_must_be_over() {
+        let (mut notes, now) = (Notes::default(), Instant::now());
+        notes.cut(1, "new".to_owned());
+        notes.is(1, now + AFTERMATH + SECOND, None).unwrap();
+        notes.is(1, now + AFTERMATH + 2 * SECOND, some("new")).unwrap_err();
+    }
+
+    #[test]
+    fn a_cut_request_adds_one_once() {
+        let (mut count, now) = (Tally::default(), Instant::now());
+        count.cut();
+        count.is(now + SECOND, 0).unwrap();
+        count.added(now + SECOND, vec![2]).unwrap();
+        count.is(now + SECOND, 2).unwrap();
+        count.is(now + SECOND, 3).unwrap_err();
+    }
+
+    #[test]
+    fn each_of_the_requests_that_count_in_parallel_adds_one() {
+        let (mut count, now) = (Tally::default(), Instant::now());
+        count.added(now, vec![3, 1, 2]).unwrap();
+        count.added(now, vec![4, 4]).unwrap_err();
+        count.added(now, vec![5]).unwrap_err();
     }
 }

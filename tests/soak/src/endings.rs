@@ -23,7 +23,7 @@ impl Browser {
         let (answer, verdict) = match asked {
             Ok(asked) => asked,
             Err(error) => {
-                self.world.model().settle(ending, false);
+                self.world.model().abandon(ending);
                 return Err(error);
             }
         };
@@ -41,9 +41,11 @@ impl Browser {
                 let old = self.ticket.replace(Ticket { token, id });
                 self.replaced.extend(old);
             }
-            // It was ended meanwhile.
-            Some(_) if verdict != Verdict::In => self.world.model().settle(ending, false),
-            Some(answer) => bail!("a rotation gave no token: {answer:?}"),
+            Some(answer) => {
+                self.world.model().settle(ending, false);
+                // It was ended meanwhile.
+                ensure!(verdict != Verdict::In, "a rotation gave no token: {answer:?}");
+            }
         }
         Ok(())
     }
@@ -60,9 +62,9 @@ impl Browser {
         let verdict = {
             let mut model = self.world.model();
             let verdict = model.verdict(ticket.id, sent, &[ending]);
-            model.lose(ticket.id, Duration::ZERO);
             // The answer to a token that had been replaced says nothing of its session.
-            model.settle(ending, matches!(&answer, Ok(answer) if answer.status == 303));
+            let surely = answer.as_ref().ok().map(|answer| answer.status == 303);
+            model.conclude(ticket.id, ending, surely);
             verdict
         };
         self.lost();
@@ -129,7 +131,7 @@ impl Browser {
                 Ok(())
             }
             Err(error) => {
-                own.into_iter().for_each(|ending| model.settle(ending, false));
+                own.into_iter().for_each(|ending| model.abandon(ending));
                 Err(error)
             }
         }
@@ -168,7 +170,7 @@ impl Browser {
                 Ok(())
             }
             Err(error) => {
-                model.settle(ending, false);
+                model.abandon(ending);
                 Err(error)
             }
         }

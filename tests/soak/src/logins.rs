@@ -1,6 +1,6 @@
 //! Logins, also over another session, and those that fail.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::random_bool;
@@ -37,8 +37,8 @@ impl Browser {
         if let (Some((ticket, _)), Some(ending)) = (&visitor, ending) {
             let mut model = self.world.model();
             verdict = model.verdict(ticket.id, sent, &[ending]);
-            model.lose(ticket.id, Duration::ZERO);
-            model.settle(ending, true);
+            let surely = answer.as_ref().ok().map(|answer| answer.status == 303);
+            model.conclude(ticket.id, ending, surely);
         }
         self.logged_in(self.account, answer?, remember, sent, None)?;
         if let Some((ticket, visits)) = visitor {
@@ -89,7 +89,7 @@ impl Browser {
             model.ending(Target::Token(ticket.id))
         });
         let ask = Ask::post("/login", presented).with_body(form(self.account, false));
-        self.world.wire.cut(ask).await?;
+        let cut = self.world.wire.cut(ask).await;
         if let (Some((ticket, _)), Some(ending)) = (visitor, ending) {
             let mut model = self.world.model();
             model.lose(ticket.id, AFTERMATH);
@@ -97,7 +97,7 @@ impl Browser {
             drop(model);
             self.keep(ticket);
         }
-        Ok(())
+        cut.map(drop)
     }
 
     fn logged_in(
@@ -149,16 +149,16 @@ impl Browser {
         let verdict = {
             let mut model = self.world.model();
             let verdict = model.verdict(ticket.id, sent, &[ending]);
-            model.lose(ticket.id, Duration::ZERO);
             // A token that had been replaced says nothing of its session.
-            model.settle(ending, verdict == Verdict::In && answer.is_ok());
+            let is_in = |answer: &Answer| verdict == Verdict::In && answer.status == 303;
+            model.conclude(ticket.id, ending, answer.as_ref().ok().map(is_in));
             verdict
         };
-        let answer = answer?;
         let key = key.filter(|_| verdict == Verdict::In);
         let (count, notes, visits) =
             (std::mem::take(&mut self.count), std::mem::take(&mut self.notes), self.visits.take());
         self.lost();
+        let answer = answer?;
         if answer.status == 401 && same && verdict != Verdict::In {
             return Ok(());
         }

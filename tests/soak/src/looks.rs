@@ -9,7 +9,7 @@ use crate::{
     browser::{ACCOUNTS, Browser, Deed},
     data::Tally,
     logins::form,
-    model::{AFTERMATH, Target},
+    model::{AFTERMATH, Target, Verdict},
     wire::{Answer, Ask},
     world::{Ticket, visits},
 };
@@ -25,9 +25,9 @@ impl Browser {
             Deed::Me => self.look_at_me(ticket).await?.is_some(),
             Deed::Home => {
                 let mut visits = self.visits.take();
-                let known = self.look_at_home(ticket, visits.as_mut()).await?;
+                let known = self.look_at_home(ticket, visits.as_mut()).await;
                 self.visits = visits;
-                known
+                known?
             }
             Deed::Dashboard => {
                 let (user, _) = ACCOUNTS[self.account];
@@ -48,10 +48,11 @@ impl Browser {
             Deed::CountInParallel => self.count_up(ticket, random_range(2..5)).await?,
             Deed::ReadNote => {
                 let name = random_range(0..NOTES);
+                let sent = Instant::now();
                 let answer = self.get("reads", &format!("/notes/{name}"), ticket).await?;
                 if let Some(answer) = &answer {
                     let read = (answer.status == 200).then(|| answer.body.clone());
-                    self.notes.is(name, read)?;
+                    self.notes.is(name, sent, read)?;
                 }
                 answer.is_some()
             }
@@ -60,9 +61,12 @@ impl Browser {
                 let path = format!("/notes/{name}");
                 let sent = Instant::now();
                 let ask = put(&path, &ticket.token, &text);
-                let (answer, _) = self.world.ask("writes", ask, ticket, &[]).await?;
-                self.notes.written(name, sent, text);
-                answer.is_some()
+                let asked = self.world.ask("writes", ask, ticket, &[]).await;
+                match &asked {
+                    Ok(_) => self.notes.written(name, sent, text),
+                    Err(_) => self.notes.cut(name, text),
+                }
+                asked?.0.is_some()
             }
             Deed::Devices => self.look_at_devices(ticket).await?,
             Deed::RevokeOne => return self.revoke_one(ticket).await,
@@ -104,10 +108,14 @@ impl Browser {
     pub(crate) async fn look_at_home(
         &self,
         ticket: &Ticket,
-        counted: Option<&mut Tally>,
+        mut counted: Option<&mut Tally>,
     ) -> Result<bool> {
         let sent = Instant::now();
-        let Some(page) = self.get("reads", "/", ticket).await? else { return Ok(false) };
+        let page = self.get("reads", "/", ticket).await;
+        if let (Err(_), Some(tally)) = (&page, &mut counted) {
+            tally.cut();
+        }
+        let Some(page) = page? else { return Ok(false) };
         match (counted, visits(&page)) {
             (None, None) => {}
             (Some(tally), Some(visits)) => tally.added(sent, vec![visits]).context("visits")?,
@@ -126,16 +134,21 @@ impl Browser {
             async { if times > 2 { Some(one().await) } else { None } },
             async { if times > 3 { Some(one().await) } else { None } },
         );
-        let mut answers = Vec::new();
+        let mut numbers = Vec::new();
+        let (mut known, mut failure) = (true, None);
         for asked in [Some(one), two, three, four].into_iter().flatten() {
-            answers.push(asked?.0);
+            match asked {
+                Ok((Some(answer), _)) => numbers.push(answer.body.parse()?),
+                // What was refused has added nothing, and the session has ended.
+                Ok((None, _)) => known = false,
+                Err(error) => {
+                    self.count.cut();
+                    failure = Some(error);
+                }
+            }
         }
-        // What was refused has added nothing, and the session has ended.
-        let known = answers.iter().all(Option::is_some);
-        let numbers: Result<Vec<u64>, _> =
-            answers.iter().flatten().map(|answer| answer.body.parse()).collect();
-        self.count.added(sent, numbers?).context("POST /count")?;
-        Ok(known)
+        self.count.added(sent, numbers).context("POST /count")?;
+        failure.map_or(Ok(known), Err)
     }
 
     async fn look_at_devices(&self, ticket: &Ticket) -> Result<bool> {
@@ -191,11 +204,11 @@ impl Browser {
             model.lose(ticket.id, Duration::ZERO);
             (verdict, model.tell(ticket.id))
         };
-        let answers = answers?;
+        let (answers, unavailable) = answers?;
         let wrong = match verdict {
-            crate::model::Verdict::In => answers != READ_SLOWLY,
-            crate::model::Verdict::Out => answers > 0,
-            crate::model::Verdict::Either => false,
+            Verdict::In => answers + unavailable != READ_SLOWLY,
+            Verdict::Out => answers > 0,
+            Verdict::Either => false,
         };
         ensure!(!wrong, "{answers} of {READ_SLOWLY} pages, {verdict:?}: {told}");
         Ok(())

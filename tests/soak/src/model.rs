@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, bail};
 
 /// For how long the site may still work on a request whose connection was cut.
-pub(crate) const AFTERMATH: Duration = Duration::from_secs(6);
+pub(crate) const AFTERMATH: Duration = Duration::from_secs(30);
 
 /// How many of a session's requests.
 const REMEMBERED: usize = 64;
@@ -22,7 +22,13 @@ const BURIED_AFTER: Duration = Duration::from_secs(20);
 /// Clocks are read at both ends.
 const MARGIN: Duration = Duration::from_millis(100);
 
+mod effect;
 mod tell;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use effect::Verdict;
+use effect::{Ending, effect, worse};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SessionId(usize);
@@ -44,16 +50,6 @@ pub(crate) enum Target {
         account: usize,
         but: SessionId,
     },
-}
-
-#[derive(Debug)]
-struct Ending {
-    target: Target,
-    started: Instant,
-    /// Since when it is over, and whether it has surely happened.
-    settled: Option<(Instant, bool)>,
-    /// It never reached the site.
-    void: bool,
 }
 
 #[derive(Debug)]
@@ -85,14 +81,6 @@ struct Token {
     session: SessionId,
     let_in: Option<Instant>,
     endings: Vec<EndingId>,
-}
-
-/// What a request's answer has to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    In,
-    Out,
-    Either,
 }
 
 #[derive(Debug, Default)]
@@ -177,7 +165,22 @@ impl Model {
         self.endings[ending.0].settled = Some((Instant::now(), surely));
     }
 
-    /// Its connection was cut.
+    /// A request with this token is over that was to end something: has it surely? None without an answer that
+    /// says so.
+    pub(crate) fn conclude(&mut self, token: TokenId, ending: EndingId, surely: Option<bool>) {
+        match surely {
+            Some(surely) => {
+                self.lose(token, Duration::ZERO);
+                self.settle(ending, surely);
+            }
+            None => {
+                self.lose(token, AFTERMATH);
+                self.abandon(ending);
+            }
+        }
+    }
+
+    /// Its connection was cut, or the store may have failed.
     pub(crate) fn abandon(&mut self, ending: EndingId) {
         self.endings[ending.0].settled = Some((Instant::now() + AFTERMATH, false));
     }
@@ -384,23 +387,5 @@ impl Known {
     fn seen(&self, since: Instant) -> Instant {
         let answered = self.activity.iter().filter(|(answered, _)| *answered <= since);
         answered.map(|(_, sent)| *sent).max().unwrap_or(self.born.0)
-    }
-}
-
-/// What an ending makes of a request that was sent then, with what was last let in before.
-fn effect(ending: &Ending, sent: Instant, let_in: Option<Instant>, surely: bool) -> Verdict {
-    match ending.settled {
-        _ if ending.void => Verdict::In,
-        Some((settled, _)) if let_in.is_some_and(|let_in| settled <= let_in) => Verdict::In,
-        Some((settled, true)) if surely && settled <= sent => Verdict::Out,
-        _ => Verdict::Either,
-    }
-}
-
-fn worse(one: Verdict, other: Verdict) -> Verdict {
-    match (one, other) {
-        (Verdict::Out, _) | (_, Verdict::Out) => Verdict::Out,
-        (Verdict::Either, _) | (_, Verdict::Either) => Verdict::Either,
-        _ => Verdict::In,
     }
 }

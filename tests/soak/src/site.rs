@@ -20,6 +20,9 @@ use tokio::{
 /// in glibc until the first of them is freed.
 const GIVEN_BACK: &str = "1048576";
 
+/// How long it may take to stop.
+const STOP: Duration = Duration::from_secs(60);
+
 pub(crate) struct Site {
     child: Child,
     process: Process,
@@ -30,7 +33,7 @@ pub(crate) struct Site {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) rss_kib: u64,
-    pub(crate) fds: usize,
+    pub(crate) fds: u64,
     pub(crate) threads: u64,
 }
 
@@ -63,7 +66,7 @@ impl Site {
         let status = self.process.status()?;
         Ok(Reading {
             rss_kib: status.vmrss.context("it runs")?,
-            fds: self.process.fd_count()?,
+            fds: self.process.fd_count()? as u64,
             threads: status.threads,
         })
     }
@@ -91,7 +94,7 @@ impl Site {
     pub(crate) async fn stop(mut self) -> Result<()> {
         let pid = Pid::from_raw(self.process.pid()).context("a process")?;
         kill_process(pid, Signal::TERM)?;
-        let end = timeout(Duration::from_secs(10), self.child.wait()).await;
+        let end = timeout(STOP, self.child.wait()).await;
         let status = end.context("the site doesn't stop: a connection is left")??;
         ensure!(status.success(), "the site stopped with {status}");
         Ok(())

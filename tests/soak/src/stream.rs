@@ -14,26 +14,27 @@ use tokio::{
 };
 
 use crate::{
-    model::{SessionId, Target, Verdict},
+    model::{AFTERMATH, SessionId, Target, Verdict},
     wire::Ask,
     world::{Ticket, World},
 };
 
-/// An event comes every second.
-const SILENCE: Duration = Duration::from_secs(10);
+/// An event comes every second. Less than most streams are open: who closes one waits for none.
+const SILENCE: Duration = Duration::from_secs(30);
 
-/// How long the site's look at a session may take that a stream ends by.
-const LOOK: Duration = Duration::from_secs(3);
+/// How long ago the site's look at a session may be that a stream ends by: less than a session lives without a
+/// request, or nothing would be known of any.
+const LOOK: Duration = Duration::from_secs(8);
 
 /// How long it takes at the most to read what nobody has read for a while.
-const CATCHING_UP: Duration = Duration::from_secs(3);
+const CATCHING_UP: Duration = Duration::from_secs(10);
 
 /// How long a stream may go on after its session was ended: far less than it takes a site that only looks
 /// every 30 seconds.
-const LATE: Duration = Duration::from_secs(10);
+const LATE: Duration = Duration::from_secs(20);
 
 /// The same for one that has expired.
-const EXPIRED_LATE: Duration = Duration::from_secs(35);
+const EXPIRED_LATE: Duration = Duration::from_secs(50);
 
 pub(crate) async fn watch(world: &World, ticket: &Ticket) -> Result<()> {
     world.wire.turns(1).await;
@@ -52,8 +53,10 @@ pub(crate) async fn watch(world: &World, ticket: &Ticket) -> Result<()> {
     let answer = match answer.await {
         Ok(answer) if matches!(answer.status().as_u16(), 200 | 401) => answer,
         other => {
-            world.model().lose(ticket.id, Duration::ZERO);
-            bail!("{:?}", other?.status());
+            world.model().lose(ticket.id, AFTERMATH);
+            let status = other?.status();
+            ensure!(status != 503, world.wire.unavailable(1));
+            bail!("{status}");
         }
     };
     let let_in = answer.status() == 200;
@@ -67,7 +70,7 @@ pub(crate) async fn watch(world: &World, ticket: &Ticket) -> Result<()> {
         sleep(Duration::from_secs(random_range(1..8))).await;
         caught_up = Instant::now() + CATCHING_UP;
     }
-    let duration = Duration::from_secs(random_range(1..60));
+    let duration = Duration::from_secs(random_range(1..90));
     let session = world.model().session(ticket.id);
     // Whoever closes the page cuts the connection.
     let read = timeout(duration, read(world, session, sent, caught_up, answer.into_body())).await;

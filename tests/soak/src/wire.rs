@@ -1,12 +1,17 @@
 //! Requests: whole ones, and ones whose connections are cut or read slowly.
 
 use std::{
+    error::Error,
+    fmt,
     net::SocketAddr,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -37,7 +42,20 @@ pub(crate) struct Wire {
     /// Its pool keeps connections, until it hangs up.
     client: Mutex<Client<HttpConnector, Full<Bytes>>>,
     pace: Pace,
+    unavailable: AtomicU64,
 }
+
+/// The answer is 503: whether what was asked for has happened, or will, nobody knows.
+#[derive(Debug)]
+pub(crate) struct Unavailable;
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("503")
+    }
+}
+
+impl Error for Unavailable {}
 
 /// What is asked, and by whom.
 #[derive(Clone)]
@@ -103,7 +121,12 @@ impl<'a> Ask<'a> {
 
 impl Wire {
     pub(crate) fn new(address: SocketAddr, requests_per_second: u32) -> Self {
-        Self { address, client: Mutex::new(client()), pace: Pace::new(requests_per_second) }
+        Self {
+            address,
+            client: Mutex::new(client()),
+            pace: Pace::new(requests_per_second),
+            unavailable: AtomicU64::new(0),
+        }
     }
 
     /// Ends all connections that wait for another request.
@@ -115,6 +138,17 @@ impl Wire {
         self.pace.turns(requests).await;
     }
 
+    /// So many answers were 503.
+    pub(crate) fn unavailable(&self, answers: u64) -> Unavailable {
+        self.unavailable.fetch_add(answers, Ordering::Relaxed);
+        Unavailable
+    }
+
+    pub(crate) fn take_unavailable(&self) -> u64 {
+        self.unavailable.swap(0, Ordering::Relaxed)
+    }
+
+    /// An answer with 503 is an error, [`Unavailable`].
     pub(crate) async fn send(&self, ask: Ask<'_>) -> Result<Answer> {
         let what = format!("{} {}", ask.method, ask.path);
         let uri = format!("http://{}{}", self.address, ask.path).parse()?;
@@ -124,6 +158,7 @@ impl Wire {
         let answer = async {
             let (head, body) = client.request(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
+            ensure!(head.status != StatusCode::SERVICE_UNAVAILABLE, self.unavailable(1));
             Ok::<_, anyhow::Error>(Answer {
                 status: head.status,
                 location: text(&head.headers, LOCATION.as_str()),
@@ -169,13 +204,13 @@ impl Wire {
     }
 
     /// Asks for it `times` times on one connection and reads slowly. Answers how many answers had the
-    /// words in them.
+    /// words in them, and how many were 503.
     pub(crate) async fn read_slowly(
         &self,
         ask: Ask<'_>,
         times: usize,
         words: &str,
-    ) -> Result<usize> {
+    ) -> Result<(usize, usize)> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(SMALL_BUFFER)?;
         let connection = socket.connect(self.address).await?;
@@ -204,7 +239,10 @@ impl Wire {
         };
         let both = async { tokio::try_join!(sending, reading) };
         let ((), answers) = timeout(PATIENCE, both).await.context("no answers")??;
-        Ok(String::from_utf8_lossy(&answers).matches(words).count())
+        let answers = String::from_utf8_lossy(&answers);
+        let unavailable = answers.matches("HTTP/1.1 503").count();
+        self.unavailable(unavailable as u64);
+        Ok((answers.matches(words).count(), unavailable))
     }
 }
 
@@ -243,5 +281,30 @@ impl Pace {
             turn
         };
         sleep_until(turn.into()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_outage_is_told_from_other_errors_whatever_is_said_of_it() {
+        for (status, is_outage) in [("503 Service Unavailable", true), ("502 Bad Gateway", false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let wire = Wire::new(listener.local_addr().unwrap(), 100);
+            let site = async {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let _ = connection.read(&mut [0; 1024]).await.unwrap();
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let (answer, ()) = tokio::join!(wire.send(Ask::get("/me", None)), site);
+            let is_unavailable = |error: anyhow::Error| error.context("a read").is::<Unavailable>();
+            assert_eq!(answer.err().is_some_and(is_unavailable), is_outage);
+            assert_eq!(wire.take_unavailable(), u64::from(is_outage));
+        }
     }
 }

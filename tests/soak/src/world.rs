@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    model::{EndingId, Model, TokenId, Verdict},
-    wire::{Answer, Ask, Wire},
+    model::{AFTERMATH, EndingId, Model, TokenId, Verdict},
+    wire::{Answer, Ask, Unavailable, Wire},
 };
 
 /// How many findings are told.
@@ -76,6 +76,15 @@ impl World {
         findings.push(what.to_owned());
     }
 
+    /// A finding, unless the site has only said that its store doesn't answer: is it one?
+    pub(crate) fn failed(&self, error: &anyhow::Error) -> bool {
+        let is_finding = !error.is::<Unavailable>();
+        if is_finding {
+            self.found(&format!("{error:#}"));
+        }
+        is_finding
+    }
+
     pub(crate) fn findings(&self) -> usize {
         self.findings.lock().expect("no holder panics").len()
     }
@@ -93,12 +102,9 @@ impl World {
         let sent = self.model().begin(ticket.id);
         let what = format!("{} {}", ask.method, ask.path);
         let answer = self.wire.send(ask).await;
-        let let_in = match &answer {
-            Ok(answer) => is_let_in(&what, answer),
-            Err(_) => None,
-        };
+        let let_in = answer.as_ref().ok().and_then(|answer| is_let_in(&what, answer));
         let Some(let_in) = let_in else {
-            self.model().lose(ticket.id, Duration::ZERO);
+            self.model().lose(ticket.id, AFTERMATH);
             bail!("{what}: {:?}", answer?);
         };
         let answer = answer?;
