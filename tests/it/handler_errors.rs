@@ -56,10 +56,10 @@ async fn a_mistake_of_the_client_is_no_warning() {
     let world = world();
     let cookie = world.signed_in("alice").await;
     let (status, events) =
-        told(&world, &cookie, async |session: Session| session.set_label(&"x".repeat(256))).await;
+        told(&world, &cookie, async |session: Session| session.insert("", "x")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     let event = only(&events);
-    assert_eq!((event.level, event.field("kind")), (Level::DEBUG, Some("Label")));
+    assert_eq!((event.level, event.field("kind")), (Level::DEBUG, Some("FieldName")));
 }
 
 #[tokio::test]

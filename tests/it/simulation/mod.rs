@@ -311,9 +311,10 @@ fn when_nothing_goes_wrong_the_store_is_asked_for_what_changed_only() {
             let loads = loads - refused - end.bypasses as usize;
             let hits = end.hits as usize;
             assert!(3 * hits > 2 * loads, "seed {seed}: {loads} loads, {end:?}");
-            // What was loaded was kept until it changed, unless it did while it was on its way.
+            // What was loaded was kept until it changed, unless it did while it was on its way, or
+            // the sessions of another user of the same slot were ended: chance decides which do.
             let kept = end.invalidations as usize + end.entries;
-            assert!(5 * loads < 6 * kept, "seed {seed}: {loads} loads, {end:?}");
+            assert!(2 * loads < 3 * kept, "seed {seed}: {loads} loads, {end:?}");
             assert!(end.gaps == 1 && end.bypasses < 10, "seed {seed}: {end:?}");
         }
     }
