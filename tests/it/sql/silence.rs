@@ -6,13 +6,13 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{io::AsyncReadExt as _, net::TcpListener, sync::watch, time::timeout};
 use tower_wristband::{
-    PostgresStore,
+    MySqlStore, PostgresStore, StoreErrorKind,
     store::{Change, SessionStore as _},
 };
 
-use super::bed::{Bed, Known, Pool, Store, now};
+use super::bed::{Bed, Known, Pool, Store, now, user};
 use crate::{
     proxy::{Fault, Proxy},
     servers::{server, until},
@@ -95,5 +95,26 @@ async fn a_start_that_is_given_up_makes_room_for_another() {
         }
         makes_room(&pool).await;
         recovers(&proxy, &store).await;
+    }
+}
+
+/// It ends in the middle of a connection's beginning.
+#[tokio::test]
+async fn a_server_that_says_nothing_to_a_client_is_an_outage() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            // PostgreSQL's clients speak first, in eight bytes; MySQL's don't.
+            let _ = timeout(Duration::from_millis(100), client.read_exact(&mut [0; 8])).await;
+        }
+    });
+    let postgres = PgPool::connect_lazy(&format!("postgres://nobody@{address}/nothing")).unwrap();
+    let mysql = sqlx::MySqlPool::connect_lazy(&format!("mysql://nobody@{address}/nothing"));
+    for error in [
+        PostgresStore::new(postgres).destroy_user(user(), None, 0, now()).await.unwrap_err(),
+        MySqlStore::new(mysql.unwrap()).destroy_user(user(), None, 0, now()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
     }
 }
