@@ -311,20 +311,24 @@ fn when_nothing_goes_wrong_the_store_is_asked_for_what_changed_only() {
             let loads = loads - refused - end.bypasses as usize;
             let hits = end.hits as usize;
             assert!(3 * hits > 2 * loads, "seed {seed}: {loads} loads, {end:?}");
-            // What was loaded was kept until it changed, unless it did while it was on its way, or
-            // the sessions of another user of the same slot were ended: chance decides which do.
+            // What was loaded was kept until it changed, unless it did while it was on its way.
             let kept = end.invalidations as usize + end.entries;
-            assert!(2 * loads < 3 * kept, "seed {seed}: {loads} loads, {end:?}");
+            let (more, less) = if is_left_to_chance(seed, Weather::Fair) { (2, 3) } else { (5, 6) };
+            assert!(more * loads < less * kept, "seed {seed}: {loads} loads, {end:?}");
             assert!(end.gaps == 1 && end.bypasses < 10, "seed {seed}: {end:?}");
         }
     }
 }
 
+/// Which users share a slot is random, and matters when a user's sessions are ended.
+fn is_left_to_chance(seed: u64, weather: Weather) -> bool {
+    let plan = Plan::new(seed, weather);
+    plan.purges || plan.caps
+}
+
 #[test]
 fn the_same_seed_is_the_same_simulation() {
-    // Which users share a slot is random, and matters when a user's sessions are ended.
-    let is_repeated = |plan: Plan| !plan.purges && !plan.caps;
-    let seeds = (0..).filter(|seed| is_repeated(Plan::new(*seed, Weather::Foul)));
+    let seeds = (0..).filter(|seed| !is_left_to_chance(*seed, Weather::Foul));
     for seed in seeds.take(5) {
         let visits = || simulate(seed, Weather::Foul, SOUND).history.visits;
         assert_eq!(visits(), visits(), "seed {seed}");
