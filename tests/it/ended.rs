@@ -320,9 +320,8 @@ fn scripted() -> (World, mpsc::UnboundedSender<FeedEvent>) {
     (world_on(store, |builder| builder), script)
 }
 
-#[tokio::test(start_paused = true)]
-async fn after_a_gap_all_are_looked_at_a_few_at_a_time() {
-    let (world, script) = scripted();
+/// Those of as many users, which are waited for.
+async fn a_hundred_streams(world: &World) -> Vec<Ended> {
     let mut streams = Vec::new();
     for number in 0..100 {
         let cookie = world.signed_in(&format!("user{number}")).await;
@@ -331,6 +330,13 @@ async fn after_a_gap_all_are_looked_at_a_few_at_a_time() {
     for ended in &mut streams {
         assert_eq!(within_a_moment(ended).await, None);
     }
+    streams
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_gap_all_are_looked_at_a_few_at_a_time() {
+    let (world, script) = scripted();
+    let streams = a_hundred_streams(&world).await;
     let gate = Gate::new();
     world.faults.always(Operation::Load, Fault::Hold(gate.clone()));
     let before = world.loads();

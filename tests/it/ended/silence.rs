@@ -18,7 +18,7 @@ use tower_wristband::{
     testing::{Fault, Operation},
 };
 
-use super::{RECHECK, SECOND, scripted, stream, within_a_moment};
+use super::{RECHECK, SECOND, a_hundred_streams, scripted, stream};
 use crate::support::{World, world_on};
 
 /// A store that tells nothing by itself. When it is told to, one half of it never answers a load.
@@ -181,14 +181,7 @@ async fn a_part_of_the_store_that_falls_silent_holds_up_few_of_the_others() {
 #[tokio::test(start_paused = true)]
 async fn those_that_the_store_is_late_with_are_looked_at_again_a_few_at_a_time() {
     let (world, script) = scripted();
-    let mut streams = Vec::new();
-    for number in 0..100 {
-        let cookie = world.signed_in(&format!("user{number}")).await;
-        streams.push(stream(&world.layer, &cookie).await.ended());
-    }
-    for ended in &mut streams {
-        assert_eq!(within_a_moment(ended).await, None);
-    }
+    let _streams = a_hundred_streams(&world).await;
     world.faults.always(Operation::Load, Fault::Hang);
     let before = world.loads();
     script.send(FeedEvent::Gap).unwrap();
