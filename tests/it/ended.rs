@@ -336,7 +336,7 @@ async fn a_hundred_streams(world: &World) -> Vec<Ended> {
 #[tokio::test(start_paused = true)]
 async fn after_a_gap_all_are_looked_at_a_few_at_a_time() {
     let (world, script) = scripted();
-    let streams = a_hundred_streams(&world).await;
+    let _streams = a_hundred_streams(&world).await;
     let gate = Gate::new();
     world.faults.always(Operation::Load, Fault::Hold(gate.clone()));
     let before = world.loads();
