@@ -11,7 +11,7 @@ use crate::{
     lifetime::Lifetime,
     report,
     store::{SessionStore, StoreFuture},
-    token::RandomSource,
+    token::{RandomSource, SessionKey},
     watch::Watch,
     within::Within,
 };
@@ -59,6 +59,12 @@ impl Config {
             report::store_failed(operation, &error);
             error.into()
         })
+    }
+
+    /// This node has ended the session: tells who waits for that, and `tracing`.
+    pub(crate) fn tell_of_end(&self, key: SessionKey) {
+        self.watch.look_at(key);
+        report::ended(key);
     }
 }
 

@@ -192,8 +192,7 @@ impl Sessions {
         let was_there =
             self.config.ask("destroy", |store, now| store.destroy(key, owner, now)).await?;
         if was_there {
-            self.config.watch.look_at(key);
-            report::ended(key);
+            self.config.tell_of_end(key);
         }
         Ok(was_there)
     }

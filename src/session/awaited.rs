@@ -7,10 +7,7 @@ use super::{
     state::Standing,
     turn::Turn,
 };
-use crate::{
-    error::{SessionError, SessionErrorKind},
-    report,
-};
+use crate::error::{SessionError, SessionErrorKind};
 
 impl Session {
     /// Ends the session: when this returns, it is gone from the store, for every node. The response
@@ -48,8 +45,7 @@ impl Session {
         };
         for key in keys {
             self.config().ask("destroy", |store, now| store.destroy(key, None, now)).await?;
-            self.config().watch.look_at(key);
-            report::ended(key);
+            self.config().tell_of_end(key);
         }
         let mut state = self.read();
         state.start_afresh();

@@ -265,20 +265,19 @@ impl Commit {
                     record.see(self.now);
                 }
             }
-            Call::End(_, key) => {
-                report::ended(*key);
-                state.to_end.retain(|other| other != key);
-            }
+            Call::End(_, key) => state.to_end.retain(|other| other != key),
             Call::Look(_) => {}
         }
         drop(state);
-        // Another login is the end for those who wait under the one before.
-        let ended = match call {
-            Call::Rotate(_, token, _) if self.wanted.login.is_some() => token.key(),
-            Call::End(_, key) => *key,
-            _ => return,
-        };
-        self.turn.session().config().watch.look_at(ended);
+        let config = self.turn.session().config();
+        match call {
+            // Another login is the end for those who wait under the one before.
+            Call::Rotate(_, token, _) if self.wanted.login.is_some() => {
+                config.watch.look_at(token.key());
+            }
+            Call::End(_, key) => config.tell_of_end(*key),
+            _ => {}
+        }
     }
 
     fn finish(&mut self, outcome: Outcome) -> Committed {
