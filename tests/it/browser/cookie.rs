@@ -6,19 +6,12 @@ use http::Method;
 use serde_json::{Value, json};
 use tower_wristband::testing::cookie_from;
 
-use super::{Chromium, sites};
+use super::{Chromium, sign_in, sign_out, sites};
 use crate::site::Site;
 
 const NAME: &str = "__Host-session";
 
 const HOUR: f64 = 60.0 * 60.0;
-
-/// Signs in on the page that asks for it.
-async fn log_in(browser: &Chromium, site: &Site) {
-    browser.open(&site.url("/login")).await;
-    browser.log_in("alice", "wonderland").await;
-    browser.arrives_at("/dashboard").await;
-}
 
 /// The only cookie of the site.
 async fn cookie(browser: &Chromium, site: &Site) -> Value {
@@ -43,7 +36,7 @@ fn hours_left(cookie: &Value) -> f64 {
 async fn the_cookie_is_kept_with_every_protection_and_scripts_see_nothing_of_it() {
     let browser = Chromium::start().await;
     for site in sites().await {
-        log_in(&browser, &site).await;
+        sign_in(&browser, &site).await;
         let kept = cookie(&browser, &site).await;
         for (attribute, value) in [
             ("httpOnly", json!(true)),
@@ -80,8 +73,7 @@ async fn the_cookie_is_kept_with_every_protection_and_scripts_see_nothing_of_it(
         assert!(site.lets_in(&pair(&remembered)).await);
         assert!(!site.lets_in(&pair(&kept)).await);
 
-        browser.log_out().await;
-        browser.arrives_at("/").await;
+        sign_out(&browser).await;
         assert_eq!(browser.cookies(&site.url("/")).await, [] as [Value; 0]);
         assert!(!site.lets_in(&pair(&remembered)).await, "a copy of it is worthless as well");
     }
@@ -106,12 +98,11 @@ async fn a_cookie_that_somebody_planted_before_the_login_does_not_survive_it() {
         browser.shows("Page views since you asked to be remembered: 1").await;
         assert_eq!(pair(&cookie(&browser, &site).await), planted, "it is taken for the visitor's");
 
-        log_in(&browser, &site).await;
+        sign_in(&browser, &site).await;
         let own = pair(&cookie(&browser, &site).await);
         assert_ne!(own, planted);
         assert!(site.lets_in(&own).await);
         assert!(!site.lets_in(&planted).await);
-        browser.log_out().await;
-        browser.arrives_at("/").await;
+        sign_out(&browser).await;
     }
 }

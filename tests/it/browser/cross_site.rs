@@ -14,8 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Chromium, chromium::ELSEWHERE, sites};
-use crate::site::Site;
+use super::{Chromium, chromium::ELSEWHERE, sign_in, sign_out, sites};
 
 /// Whether a request brought the session's cookie.
 type Seen = (Method, bool);
@@ -73,17 +72,11 @@ async fn answer(
     Html("seen".to_owned())
 }
 
-async fn signed_in(browser: &Chromium, site: &Site) {
-    browser.open(&site.url("/login")).await;
-    browser.log_in("alice", "wonderland").await;
-    browser.arrives_at("/dashboard").await;
-}
-
 #[tokio::test]
 async fn another_site_can_neither_post_nor_embed_nor_fetch_with_the_session() {
     let browser = Chromium::start().await;
     for site in sites().await {
-        signed_in(&browser, &site).await;
+        sign_in(&browser, &site).await;
         let page = format!(
             "<form method=post action='TARGET'><button id=post>post</button></form>
              <form method=post action='{}'><button id=logout>log out</button></form>
@@ -127,8 +120,7 @@ async fn another_site_can_neither_post_nor_embed_nor_fetch_with_the_session() {
         browser.arrives_at("/logout").await;
         browser.open(&site.url("/dashboard")).await;
         browser.arrives_at("/dashboard").await;
-        browser.log_out().await;
-        browser.arrives_at("/").await;
+        sign_out(&browser).await;
     }
 }
 
@@ -136,7 +128,7 @@ async fn another_site_can_neither_post_nor_embed_nor_fetch_with_the_session() {
 async fn in_a_frame_of_another_site_the_visitor_is_a_stranger() {
     let browser = Chromium::start().await;
     for site in sites().await {
-        signed_in(&browser, &site).await;
+        sign_in(&browser, &site).await;
         let url = site.url("/dashboard");
         let neighbour = Neighbour::start(&format!("<iframe src='{url}'></iframe>")).await;
         // In a frame of its own host, the dashboard is there.
@@ -150,8 +142,7 @@ async fn in_a_frame_of_another_site_the_visitor_is_a_stranger() {
             assert_eq!(path, expected, "{page}");
         }
         browser.open(&url).await;
-        browser.log_out().await;
-        browser.arrives_at("/").await;
+        sign_out(&browser).await;
     }
 }
 
@@ -173,7 +164,6 @@ async fn a_login_leads_to_no_other_site() {
             browser.arrives_at(expected).await;
             assert_eq!(browser.url().await.as_str(), site.url(expected), "{next}");
         }
-        browser.log_out().await;
-        browser.arrives_at("/").await;
+        sign_out(&browser).await;
     }
 }

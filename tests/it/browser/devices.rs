@@ -1,6 +1,6 @@
 //! Two browsers of one user.
 
-use super::{Chromium, sites};
+use super::{Chromium, sign_out, sites};
 use crate::site::Site;
 
 /// Signs in, and stays on the page of devices.
@@ -46,8 +46,7 @@ async fn what_one_browser_signs_out_is_out_in_the_other_at_once_with_its_open_pa
         assert_eq!(devices(&here, &site).await, 1);
         is_out(&there, &site).await;
 
-        here.log_out().await;
-        here.arrives_at("/").await;
+        sign_out(&here).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::{env, ffi::OsStr, fs, path::Path};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use super::Chromium;
+use super::{Chromium, sign_out};
 use crate::site::Site;
 
 /// Where pictures of the pages are kept, if they are wanted.
@@ -41,8 +41,7 @@ async fn no_page_is_wider_than_its_screen() {
     browser.shows("browser is signed out").await;
     fits(&browser, "the devices with a notice", None).await;
     assert!(!site.lets_in(&phone).await);
-    browser.log_out().await;
-    browser.arrives_at("/").await;
+    sign_out(&browser).await;
 }
 
 async fn look_at(browser: &Chromium, site: &Site, name: &str, path: &str) {

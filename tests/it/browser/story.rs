@@ -1,6 +1,6 @@
 //! A login and a logout, in the tabs of a browser.
 
-use super::{Chromium, sites};
+use super::{Chromium, sign_out, sites};
 
 #[tokio::test]
 async fn a_login_counts_in_every_tab_until_a_logout_and_then_the_back_button_shows_nothing_private()
@@ -21,8 +21,7 @@ async fn a_login_counts_in_every_tab_until_a_logout_and_then_the_back_button_sho
         browser.new_tab().await;
         browser.open(&site.url("/dashboard")).await;
         assert!(is_private(&browser).await);
-        browser.log_out().await;
-        browser.arrives_at("/").await;
+        sign_out(&browser).await;
         assert!(!is_private(&browser).await);
         assert_eq!(browser.cookies(&site.url("/")).await, [] as [serde_json::Value; 0]);
 
