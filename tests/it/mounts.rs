@@ -340,6 +340,20 @@ async fn a_proxy_forwards_every_cookie_but_ours() {
     assert_eq!(body(visit(&who(&world.layer), &cookie).await).await, "alice", "it is read");
 }
 
+/// What the documentation says that a proxy has to do itself.
+#[tokio::test]
+async fn a_cookie_that_an_upstream_sets_is_passed_on_whatever_its_name() {
+    let world = world_with(|builder| builder.forward_cookie(false));
+    let cookie = world.signed_in("alice").await;
+    let upstream = app(&world.layer, async |_| {
+        let mut response = text("");
+        response.headers_mut().insert("set-cookie", "__Host-session=theirs".parse().unwrap());
+        response
+    });
+    let response = visit(&upstream, &cookie).await;
+    assert_eq!(header(&response, "set-cookie"), Some("__Host-session=theirs"));
+}
+
 #[derive(Debug, PartialEq)]
 struct OutOfCoffee;
 

@@ -363,12 +363,15 @@ async fn a_value_that_is_taken_is_there_once() {
 async fn of_a_label_the_first_255_bytes_are_kept() {
     for world in worlds() {
         let cookie = world.signed_in("alice").await;
-        let request = InFlight::with(&world, &cookie).await;
+        let x = |bytes| "x".repeat(bytes);
         // No character is cut in two.
-        let longest = "x".repeat(254);
-        request.session.set_label(&format!("{longest}\u{e4}")).unwrap();
-        request.finish().await;
-        let page = world.layer.sessions().list(&user("alice"), Page::first(1)).await.unwrap();
-        assert_eq!(page[0].label(), Some(&*longest));
+        let half = format!("{}\u{e4}", x(254));
+        for (label, kept) in [(x(255), x(255)), (x(256), x(255)), (half, x(254))] {
+            let request = InFlight::with(&world, &cookie).await;
+            request.session.set_label(&label).unwrap();
+            request.finish().await;
+            let page = world.layer.sessions().list(&user("alice"), Page::first(1)).await.unwrap();
+            assert_eq!(page[0].label(), Some(&*kept));
+        }
     }
 }
