@@ -18,7 +18,11 @@ use tower_wristband::{
     testing::{Fault, Operation},
 };
 
-use super::{RECHECK, SECOND, a_hundred_streams, scripted, stream};
+use super::{
+    RECHECK, SECOND,
+    looks::{a_hundred_streams, scripted},
+    stream,
+};
 use crate::support::{World, world_on};
 
 /// A store that tells nothing by itself. When it is told to, one half of it never answers a load.
