@@ -40,7 +40,8 @@
 //!    `destroy` removed the record, or after the absolute deadline.
 //! 10. `cap`: binding a user beyond the cap ends the oldest living sessions of that user (by
 //!     authentication time, then key), never the one just bound. Once concurrent logins have
-//!     settled, no more than the cap are alive.
+//!     settled, no more than the cap are alive. Where that fails, the login is stored all the same,
+//!     and answered so; the next one tries again.
 //! 11. A dropped future leaves its operation done or not done, never half done (`destroy_user` may
 //!     have ended some: repeat it).
 //! 12. Errors keep their [kind](StoreErrorKind) apart, and their source. A record that can't be

@@ -13,7 +13,7 @@ use super::{
     script::{ANNOUNCE, SETTLE},
     users::{BATCH, Newest, Seen},
 };
-use crate::{clock::Timestamp, error::StoreError, token::SessionKey, user::UserId};
+use crate::{clock::Timestamp, error::StoreError, report, token::SessionKey, user::UserId};
 
 /// What the index has said when a login was announced.
 #[derive(Default)]
@@ -64,24 +64,38 @@ impl RedisStore {
         Ok(Index::read(reply::bytes(&answer).ok_or_else(unexpected)?))
     }
 
-    /// Ends the oldest of the user's sessions beyond the cap, but never the one just bound.
+    /// Ends the oldest of the user's sessions beyond the cap, but never the one just bound. It is
+    /// stored by then, and stands if this fails: a client that was told otherwise would be without
+    /// a session that it has.
     pub(super) async fn enforce(
         &self,
         login: Option<(UserId, Entry)>,
         cap: Option<usize>,
         index: &Index,
-        others: Vec<Seen>,
+        others: Result<Vec<Seen>, StoreError>,
+        now: Timestamp,
+    ) {
+        let (Some((user, own)), Some(cap)) = (login, cap.map(|cap| cap.max(1))) else { return };
+        if let Err(error) = self.end_oldest(&user, own, cap, index, others, now).await {
+            report::store_failed("enforce_cap", &error);
+        }
+    }
+
+    async fn end_oldest(
+        &self,
+        user: &UserId,
+        own: Entry,
+        cap: usize,
+        index: &Index,
+        others: Result<Vec<Seen>, StoreError>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (Some((user, own)), Some(cap)) = (login, cap.map(|cap| cap.max(1))) else {
-            return Ok(());
-        };
         if index.is_long {
-            self.settle_stored(&user, own.key, now).await?;
+            self.settle_stored(user, own.key, now).await?;
         }
         let mut newest = Newest::new(cap - 1);
         let (mut stored, mut too_many) = (Vec::new(), Vec::new());
-        for seen in &others {
+        for seen in &others? {
             match seen.login() {
                 Some(record) if index.marks.contains(&seen.entry) => {
                     too_many.extend(newest.push(record, seen.entry.key));
@@ -92,8 +106,8 @@ impl RedisStore {
         }
         stored.push(own);
         // Those can end already: whoever settles meanwhile is one more.
-        let ending = self.end(&user, too_many, &[], now);
-        let (settled, ended) = join(self.settle(&user, &stored, cap), ending).await;
+        let ending = self.end(user, too_many, &[], now);
+        let (settled, ended) = join(self.settle(user, &stored, cap), ending).await;
         ended?;
         let rest: Vec<Entry> = Member::read_all(&settled?)
             .map(|member| member.entry)
@@ -101,12 +115,12 @@ impl RedisStore {
             .collect();
         for batch in rest.chunks(BATCH) {
             let mut too_many = Vec::new();
-            for seen in self.look(&user, batch.iter().copied(), now).await? {
+            for seen in self.look(user, batch.iter().copied(), now).await? {
                 if let Some(record) = seen.login() {
                     too_many.extend(newest.push(record, seen.entry.key));
                 }
             }
-            self.end(&user, too_many, &[], now).await?;
+            self.end(user, too_many, &[], now).await?;
         }
         Ok(())
     }

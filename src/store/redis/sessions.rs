@@ -87,7 +87,10 @@ impl RedisStore {
         let (answer, others) = self.write_seeing(&CREATE, key, &arguments, &announced, now).await;
         match reply::code(&answer?)? {
             0 => Err(StoreError::new(StoreErrorKind::Collision)),
-            _ => self.enforce(announced.login, cap, &announced.index, others?, now).await,
+            _ => {
+                self.enforce(announced.login, cap, &announced.index, others, now).await;
+                Ok(())
+            }
         }
     }
 
@@ -139,7 +142,7 @@ impl RedisStore {
             match reply::code(&answer?)? {
                 0 => return Ok(Rotated::Gone),
                 1 => {
-                    self.enforce(announced.login, cap, &announced.index, others?, now).await?;
+                    self.enforce(announced.login, cap, &announced.index, others, now).await;
                     return Ok(Rotated::Stored);
                 }
                 2 => return Ok(Rotated::Stored),

@@ -97,7 +97,8 @@ where
     ) -> Result<(), StoreError> {
         let row = NewRow::new(record)?;
         self.execute(&self.statements.create, &row.values(&key)).await?;
-        self.enforce_cap(key, record.user(), cap, now).await
+        self.enforce_cap(key, record.user(), cap, now).await;
+        Ok(())
     }
 
     pub(super) async fn update(
@@ -151,7 +152,7 @@ where
             ("to", Value::Bytes(Some(to.as_bytes()))),
         ]);
         if self.execute(&self.statements.rotate, &values).await? > 0 {
-            self.enforce_cap(key, change.parts().user, cap, now).await?;
+            self.enforce_cap(key, change.parts().user, cap, now).await;
             return Ok(Rotated::Stored);
         }
         Ok(match self.lost(key, now).await? {
@@ -266,14 +267,16 @@ where
         self.in_batches(&self.statements.destroy_user, &values).await
     }
 
+    /// Ends the oldest sessions of a user beyond the cap. The login is stored by then, and stands
+    /// if this fails: a client that was told otherwise would be without a session that it has.
     async fn enforce_cap(
         &self,
         key: SessionKey,
         user: Option<&UserId>,
         cap: Option<usize>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let (Some(user), Some(cap)) = (user, cap) else { return Ok(()) };
+    ) {
+        let (Some(user), Some(cap)) = (user, cap) else { return };
         // The newcomer is never ended.
         let cap = cap.max(1);
         let values = [
@@ -283,8 +286,9 @@ where
             ("cap", count_value(cap)),
             ("most", count_value(cap.saturating_add(BATCH))),
         ];
-        self.in_batches(&self.statements.enforce_cap, &values).await?;
-        Ok(())
+        if let Err(error) = self.in_batches(&self.statements.enforce_cap, &values).await {
+            report::store_failed("enforce_cap", &error);
+        }
     }
 
     /// Runs a statement that deletes at most [`BATCH`] rows until it finds fewer.

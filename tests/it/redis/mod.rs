@@ -2,6 +2,7 @@
 
 mod big_user;
 mod cached;
+mod cap;
 mod checks;
 mod contract;
 mod failover;

@@ -32,6 +32,7 @@ macro_rules! on_each_server {
 }
 
 mod bed;
+mod cap;
 mod contract;
 mod faults;
 mod fixtures;
