@@ -19,6 +19,7 @@ pub mod internals;
 mod layer;
 mod lifetime;
 mod mount;
+mod pause;
 mod record;
 pub mod rejection;
 mod report;

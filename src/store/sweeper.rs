@@ -19,7 +19,7 @@ use super::SessionStore;
 use crate::{
     clock::{Clock, SystemClock},
     error::{StoreError, StoreErrorKind},
-    report,
+    pause, report,
 };
 
 const BATCH: usize = 1000;
@@ -37,12 +37,15 @@ const LONGEST_BATCH: Duration = Duration::from_secs(300);
 /// An interval of zero would leave the runtime no time for anything else.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Removes expired sessions from a store in the background: at once, then at every interval.
+/// Removes expired sessions from a store in the background: at once, and then again and again.
+///
+/// From one time to the next there is a pause of the interval at most, and at least half of it, by
+/// chance: nodes that have started together don't stay in step.
 ///
 /// It removes them in batches, until one removes nothing, with a pause of ten milliseconds after
 /// each: a backlog, however large, costs a bounded amount of work a second. When the store fails,
-/// panics or takes more than five minutes for a batch, it goes on, after a pause that doubles each
-/// time, up to sixteen intervals. It ends when it is dropped, unless it is
+/// panics or takes more than five minutes for a batch, it goes on, after a pause that may be twice
+/// as long each time, up to sixteen intervals. It ends when it is dropped, unless it is
 /// [detached](Self::detach).
 ///
 /// ```
@@ -138,7 +141,8 @@ impl SweeperBuilder {
                     failures.saturating_add(1)
                 }
             };
-            time::sleep(self.interval.saturating_mul(1 << failures.min(MAX_DOUBLINGS))).await;
+            let longest = self.interval.saturating_mul(1 << failures.min(MAX_DOUBLINGS));
+            time::sleep(pause::up_to(longest)).await;
         }
     }
 

@@ -24,11 +24,12 @@ use tower_wristband::{
 };
 
 /// A module imports only modules in front of it.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 29] = [
     "sync",
     "error",
     "clock",
     "token",
+    "pause",
     "user",
     "lifetime",
     "field",

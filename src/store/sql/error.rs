@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::dialect::{Dialect, Meaning};
 use crate::{
     error::{BoxError, StoreError, StoreErrorKind},
-    token::RandomSource,
+    pause,
 };
 
 /// How long a statement is sent again that others were in the way of. The layer gives it up before.
@@ -73,8 +73,7 @@ impl Retries {
             return Err(store_error::<D>(error));
         }
         // Those who were in each other's way don't come back together.
-        let random = RandomSource::default().version().unwrap_or_default();
-        sleep(self.pause.mul_f64(0.5 + (random % 1024) as f64 / 2048.0)).await;
+        sleep(pause::up_to(self.pause)).await;
         self.pause = LONGEST_PAUSE.min(2 * self.pause);
         Ok(())
     }
