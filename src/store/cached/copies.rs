@@ -236,3 +236,19 @@ impl Registration {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_keys_are_spread_over_all_shards() {
+        let copies = Copies::new(&Limits { max_entries: 100, max_bytes: 1 << 20 });
+        let mut used: Vec<_> = (0..=255)
+            .map(|byte| std::ptr::from_ref(copies.shard(SessionKey::from_bytes([byte; 16]))))
+            .collect();
+        used.sort_unstable();
+        used.dedup();
+        assert_eq!(used.len(), SHARDS);
+    }
+}
