@@ -336,3 +336,6 @@ fn has_let(part: &Expr) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
