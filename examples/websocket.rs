@@ -1,5 +1,6 @@
 //! An open WebSocket is closed as soon as its user is out: two browsers of one user are signed in, the
-//! first has a socket open, and the second says "log out everywhere".
+//! first has a socket open, and the second says "log out everywhere". A page of another site opens
+//! none, though the browser sends the cookie along.
 //!
 //! `cargo run --example websocket`
 
@@ -14,11 +15,11 @@ use axum::{
         State,
         ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
     },
-    response::{Response, Result},
+    response::{IntoResponse, Response, Result},
     routing::{get, post},
 };
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 use tower::ServiceExt;
@@ -27,31 +28,35 @@ use tower_wristband::{BoxError, MemoryStore, Session, SessionLayer, Sessions, Us
 /// A busy socket is activity, but it is enough to say so once in a while.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The site whose pages may open a socket: scheme, host, and the port if it is not the usual one.
+pub(crate) const ORIGIN: &str = "https://club.example";
+
 /// "Unauthorized", of the codes that are an application's own (RFC 6455, section 7.4.2).
 const UNAUTHORIZED: u16 = 4401;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let sessions = SessionLayer::new(MemoryStore::new());
-    let app = Router::new()
-        .route("/echo", get(echo))
-        .route("/log-out-everywhere", post(log_out_everywhere))
-        .route_layer(sessions.clone())
-        .with_state(sessions.sessions());
+    let app = site(&sessions);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("ws://{}/echo", listener.local_addr()?);
     tokio::spawn(axum::serve(listener, app.clone()).into_future());
 
     // A stranger gets no socket.
-    let refused = tokio_tungstenite::connect_async(&address).await;
-    assert!(matches!(refused, Err(tungstenite::Error::Http(response)) if response.status() == 401));
+    let mut handshake = address.into_client_request()?;
+    handshake.headers_mut().insert(header::ORIGIN, HeaderValue::from_static(ORIGIN));
+    assert_eq!(refused(&handshake).await, 401);
 
     let alice = UserId::try_from("alice")?;
     let [laptop, phone] =
         [testing::issue(&sessions, &alice).await, testing::issue(&sessions, &alice).await];
-
-    let mut handshake = address.into_client_request()?;
     handshake.headers_mut().insert(header::COOKIE, laptop);
+
+    // Neither does another site whose page alice has open.
+    let mut forged = handshake.clone();
+    forged.headers_mut().insert(header::ORIGIN, HeaderValue::from_static("https://evil.example"));
+    assert_eq!(refused(&forged).await, 403);
+
     let (mut socket, _) = tokio_tungstenite::connect_async(handshake).await?;
     socket.send("hello".into()).await?;
     let echo = socket.next().await.ok_or("an echo")??;
@@ -68,7 +73,25 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn echo(user: UserId, session: Session, upgrade: WebSocketUpgrade) -> Response {
+pub(crate) fn site(sessions: &SessionLayer) -> Router {
+    Router::new()
+        .route("/echo", get(echo))
+        .route("/log-out-everywhere", post(log_out_everywhere))
+        .route_layer(sessions.clone())
+        .with_state(sessions.sessions())
+}
+
+async fn echo(
+    user: UserId,
+    session: Session,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    // CORS doesn't hold for WebSockets: the server itself has to look whose page asks. What says
+    // nothing of it is no browser.
+    if headers.get(header::ORIGIN).is_none_or(|origin| origin != ORIGIN) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
     upgrade.on_upgrade(async move |mut socket| {
         // An error means that the other side is gone, or that the store can't be told.
         _ = talk(&mut socket, &user, &session).await;
@@ -100,6 +123,14 @@ async fn talk(socket: &mut WebSocket, user: &UserId, session: &Session) -> Resul
 
 async fn log_out_everywhere(user: UserId, State(sessions): State<Sessions>) -> Result<String> {
     Ok(format!("{} sessions have ended", sessions.revoke_user(&user).await?))
+}
+
+/// The status of a handshake that comes to nothing.
+async fn refused(handshake: &Request<()>) -> StatusCode {
+    match tokio_tungstenite::connect_async(handshake.clone()).await {
+        Err(tungstenite::Error::Http(response)) => response.status(),
+        other => panic!("not refused: {other:?}"),
+    }
 }
 
 /// What the second browser does.

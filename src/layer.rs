@@ -237,6 +237,9 @@ impl SessionLayerBuilder {
     }
 
     /// How large a session's data may be, names and values together, in bytes. Defaults to 64 KiB.
+    ///
+    /// A handle refuses a value with which the data that it knows would be larger. So requests in
+    /// parallel can exceed the limit together. What is in the store is read, however large it is.
     pub fn max_data_bytes(mut self, bytes: usize) -> Self {
         self.max_data_bytes = bytes;
         self

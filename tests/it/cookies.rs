@@ -4,13 +4,20 @@ use std::time::Duration;
 
 use axum::body::Body;
 use cookie_store::CookieStore;
-use http::{Request, Response, StatusCode, header::SET_COOKIE};
-use tower_wristband::{Lifetime, SessionCookie, cookie::SameSite, testing::cookie_from};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{LOCATION, SET_COOKIE},
+};
+use tower_wristband::{
+    Lifetime, RedirectToLogin, SessionCookie, StoreErrorKind,
+    cookie::SameSite,
+    testing::{Fault, Operation, cookie_from},
+};
 use url::Url;
 
 use crate::support::{
-    App, World, app, cookies_set, get, header, send, status, text, visit, who, with, world,
-    world_with,
+    App, World, app, body, cookies_set, get, get_with, header, send, status, text, visit, who,
+    with, world, world_with,
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -277,4 +284,48 @@ async fn the_token_leaves_the_layer_in_set_cookie_alone() {
         assert!(!value.to_str().unwrap().contains(&token[..20]), "{name}");
     }
     assert!(!format!("{:?}", response.headers()).contains(&token[..20]), "it is sensitive");
+}
+
+#[tokio::test]
+async fn no_answer_has_a_token_anywhere_but_in_set_cookie() {
+    let world = world();
+    let login_page = world.layer.with_rejection(RedirectToLogin::to("/login").unwrap());
+    let login = app(&world.layer.optional(), |session| async move {
+        session.log_in("alice").unwrap();
+        let mut response = status(StatusCode::SEE_OTHER);
+        response.headers_mut().insert(LOCATION, HeaderValue::from_static("/orders"));
+        response
+    });
+    let mut cookies = vec![world.signed_in("alice").await];
+    // What is done, and whether it comes with the first token, which a login replaces.
+    for (what, service, comes_with_first, expected) in [
+        ("a read", &who(&world.layer), false, StatusCode::OK),
+        ("a login that leads elsewhere", &login, false, StatusCode::SEE_OTHER),
+        ("a rotation", &rotation(&world), false, StatusCode::OK),
+        ("a refusal", &who(&world.layer), true, StatusCode::UNAUTHORIZED),
+        ("a refusal that leads elsewhere", &who(&login_page), true, StatusCode::SEE_OTHER),
+        ("an outage", &who(&world.layer), false, StatusCode::SERVICE_UNAVAILABLE),
+        ("a logout", &logout(&world), false, StatusCode::NO_CONTENT),
+        ("a refusal after it", &who(&world.layer), false, StatusCode::UNAUTHORIZED),
+    ] {
+        if expected == StatusCode::SERVICE_UNAVAILABLE {
+            world.faults.next(Operation::Load, Fault::Error(StoreErrorKind::Unavailable));
+        }
+        let cookie = if comes_with_first { cookies.first() } else { cookies.last() };
+        let request = with(get_with("/", cookie.unwrap()), "sec-fetch-mode", "navigate");
+        let mut response = send(service, request).await;
+        assert_eq!(response.status(), expected, "{what}");
+        cookies.extend(cookie_from(&response));
+        response.headers_mut().remove(SET_COOKIE);
+        let mut said = String::new();
+        for (name, value) in response.headers() {
+            said += &format!("{name}: {}\n", value.to_str().unwrap());
+        }
+        said += &body(response).await;
+        for cookie in &cookies {
+            let secret = &cookie.to_str().unwrap()["__Host-session=".len() + 22..];
+            assert!(!said.contains(&secret[..20]), "{what}: {said}");
+        }
+    }
+    assert_eq!(cookies.len(), 3);
 }

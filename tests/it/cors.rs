@@ -82,7 +82,13 @@ async fn a_script_reads_what_is_behind_the_session() {
     let response = ask(interface(&world.layer), request).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(header(&response, "access-control-allow-origin"), Some(PAGE));
+    assert_eq!(header(&response, "access-control-allow-credentials"), Some("true"));
     assert!(varies_by(&response, "origin") && varies_by(&response, "cookie"));
+
+    // That of another origin is told nothing that would let it.
+    let request = with(get_with("/notes", &cookie), "origin", "https://evil.example");
+    let response = ask(interface(&world.layer), request).await;
+    assert_eq!(header(&response, "access-control-allow-origin"), None);
 }
 
 #[tokio::test]

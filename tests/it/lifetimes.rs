@@ -233,6 +233,24 @@ async fn another_lifetime_comes_with_another_token_that_tells_the_browser_what_i
 }
 
 #[tokio::test]
+async fn a_shorter_absolute_lifetime_ends_a_session_however_busy_it_is() {
+    for world in worlds() {
+        let request = InFlight::with(&world, &world.signed_in("alice").await).await;
+        request.session.set_lifetime(Lifetime::new(10 * MINUTE, 2 * HOUR)).unwrap();
+        let cookie = cookie_from(&request.finish().await).unwrap();
+        for _ in 1..24 {
+            world.clock.advance(5 * MINUTE);
+            assert!(is_signed_in(&world, &cookie).await);
+        }
+        world.clock.advance(5 * MINUTE - Duration::from_millis(1));
+        assert!(is_signed_in(&world, &cookie).await);
+        world.clock.advance(Duration::from_millis(1));
+        assert!(!is_signed_in(&world, &cookie).await);
+        assert!(!is_alive(&world).await);
+    }
+}
+
+#[tokio::test]
 async fn a_session_until_the_browser_closes_has_no_max_age_and_the_same_limits() {
     let lifetime = Lifetime::AAL2.until_browser_closes();
     let world = world_with(|builder| builder.lifetime(lifetime));

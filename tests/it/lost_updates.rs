@@ -306,6 +306,34 @@ async fn an_update_over_the_limit_is_an_error_and_nothing_changes() {
     }
 }
 
+/// What is stored is not refused for its size: else nobody could read or shrink it.
+#[tokio::test]
+async fn requests_in_parallel_can_exceed_the_limit_together_and_all_of_it_is_read() {
+    for world in worlds_with(|builder| builder.max_data_bytes(100)) {
+        let cookie = world.anonymous().await;
+        let requests = [
+            ("a", InFlight::with(&world, &cookie).await),
+            ("b", InFlight::with(&world, &cookie).await),
+        ];
+        for (name, request) in requests {
+            request.session.insert(name, &"x".repeat(60)).unwrap();
+            request.finish().await;
+        }
+        let later = InFlight::with(&world, &cookie).await;
+        for name in ["a", "b"] {
+            assert_eq!(later.session.get(name).unwrap(), Some("x".repeat(60)));
+        }
+        let error = later.session.insert("c", &1).unwrap_err();
+        assert_eq!(error.kind(), SessionErrorKind::TooLarge);
+        later.session.remove("a").unwrap();
+        later.session.insert("c", &1).unwrap();
+        let key = later.session.key().unwrap();
+        later.finish().await;
+        let record = stored(&world, key).await.unwrap();
+        assert_eq!((record.field("a"), record.field("c")), (None, Some("1")));
+    }
+}
+
 #[tokio::test]
 async fn an_update_of_a_value_of_another_type_is_an_error_and_writes_nothing() {
     for world in worlds() {

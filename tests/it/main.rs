@@ -69,4 +69,5 @@ mod tokens;
 mod turns;
 mod two_processes;
 mod user_ids;
+mod websockets;
 mod wishes;

@@ -38,7 +38,8 @@ async fn every_bit_of_a_token_is_set_half_the_time() {
             *count += usize::from(token[bit / 8] >> (bit % 8) & 1);
         }
     }
-    // Five and a half standard deviations: a fair generator fails this once in 70,000 runs.
+    // 600 of 20,000 are eight and a half standard deviations, which are 70.7 each: of all 384 bits, a
+    // fair generator fails this once in 10^14 runs.
     let (low, high) = (TOKENS * 47 / 100, TOKENS * 53 / 100);
     for (bit, count) in set.into_iter().enumerate() {
         assert!((low..=high).contains(&count), "bit {bit} is set {count} times of {TOKENS}");

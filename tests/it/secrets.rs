@@ -19,7 +19,7 @@ use http::{
 use tower::{Layer, Service, service_fn};
 use tower_wristband::{
     Field, Lifetime, MemoryStore, Page, RedirectToLogin, Session, SessionCookie, SessionKey,
-    SessionLayer, SessionToken, StoreErrorKind, Sweeper, UserId,
+    SessionLayer, SessionToken, StoreErrorKind, Sweeper, UserId, internals,
     rejection::{self, DefaultRejection},
     store::{Change, Record, Rotated, StoreFuture, Updated},
     testing::{self, Fault, FaultyStore, Gate, ManualClock, Operation, cookie_from},
@@ -27,6 +27,7 @@ use tower_wristband::{
 
 use crate::{
     captured::Capture,
+    in_flight::InFlight,
     recording_store::RecordingStore,
     support::{App, app, body, get, get_with, send, status, text, visit},
 };
@@ -270,12 +271,21 @@ async fn no_public_type_prints_a_token() {
     let mut print = |value: &dyn Debug| printed.push_str(&format!("{value:?} {value:#?}\n"));
     let layer = builder.build().unwrap();
     let cookie = testing::issue(&layer, "alice").await;
-    let session = testing::signed_in("alice");
+    // This one has both the token it came with and, not yet in the browser, the one after it.
+    let bobs = testing::issue(&layer, "bob").await;
+    let request = InFlight::enter(&layer, get_with("/", &bobs)).await;
+    let session = request.session.clone();
+    print(&session);
+    session.rotate().unwrap();
+    print(&session);
+    session.save().await.unwrap();
 
     let alice = UserId::try_from("alice").unwrap();
     let line = layer.sessions().list(&alice, Page::first(1)).await.unwrap().remove(0);
     let record = store.load_any(line.key()).await;
-    let token = SessionToken::generate().unwrap();
+    let wire = &cookie.as_bytes()["__Host-session=".len()..];
+    let token = internals::parse_token(wire).expect("the token of the cookie");
+    assert_eq!((token.key(), token.proof()), (line.key(), record.proof()));
     let change = Change::new(1).with_field("a", &1).unwrap().with_user(alice.clone());
     let service = layer.layer(service_fn(|_: Request<Body>| async {
         Ok::<_, std::convert::Infallible>(text(""))
@@ -319,7 +329,9 @@ async fn no_public_type_prints_a_token() {
     values.into_iter().for_each(&mut print);
     printed.push_str(&format!("{:?}", capture.take()));
     assert!(printed.contains("redacted"));
-    assert_hidden(&[Secret::of(&cookie)], &printed);
+    let newer = cookie_from(&request.finish().await).unwrap();
+    assert_ne!(newer, bobs);
+    assert_hidden(&[&cookie, &bobs, &newer].map(Secret::of), &printed);
     let proof = URL_SAFE_NO_PAD.encode(record.proof().as_bytes());
     assert!(!printed.contains(&proof), "a proof is not printed either");
 }

@@ -1,6 +1,6 @@
 //! The demo site, as a program of its own.
 
-use std::env;
+use std::{env, sync::OnceLock};
 
 use http::{
     Method, Request, Response, StatusCode,
@@ -25,16 +25,17 @@ pub struct Site {
 impl Site {
     /// Starts it, with its sessions in its own memory.
     pub async fn in_memory() -> Self {
-        Self::over("memory", None).await
+        Self::over("memory", "memory, until this program ends", None).await
     }
 
     /// Starts it over a Redis of its own, so that nobody else's sessions are there.
     pub async fn on_redis() -> Self {
         let redis = Server::redis(&[]).await;
-        Self::over(&redis.url(), Some(redis)).await
+        Self::over(&redis.url(), "Redis", Some(redis)).await
     }
 
-    async fn over(store: &str, redis: Option<Server>) -> Self {
+    /// It has to say that it keeps its sessions in this place.
+    async fn over(store: &str, place: &str, redis: Option<Server>) -> Self {
         let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let set_up = |command: &mut Command| {
             // As the tests were built, so that nothing is left to build where all of them were.
@@ -44,8 +45,15 @@ impl Site {
             command.current_dir(env!("CARGO_MANIFEST_DIR"));
             command.env("STORE", store).env("LISTEN", "127.0.0.1:0");
         };
-        let find = |line: &str| line.strip_prefix("listening on http://").map(str::to_owned);
+        let kept_in = OnceLock::new();
+        let find = |line: &str| {
+            if let Some(place) = line.strip_prefix("sessions are kept in ") {
+                kept_in.set(place.to_owned()).expect("it says so once");
+            }
+            line.strip_prefix("listening on http://").map(str::to_owned)
+        };
         let (program, address) = Program::start(&cargo, set_up, find).await;
+        assert_eq!(kept_in.get().map(String::as_str), Some(place));
         Self { _program: program, _redis: redis, address }
     }
 

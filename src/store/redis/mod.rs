@@ -36,6 +36,8 @@ const LONGEST_PREFIX: usize = 64;
 
 /// Sessions in Redis 7 or newer: a single server, a Cluster, or servers behind Sentinel.
 ///
+/// Tested on Redis; Valkey is expected to work the same.
+///
 /// It is built from a client of the [`redis`] crate, which knows the addresses, TLS, and the user
 /// of the access list, and owns its connections: it connects at the first request, so a program
 /// starts while Redis is down, and connects anew when a connection fails, a master steps down, or

@@ -123,6 +123,16 @@ impl Chromium {
         .await;
     }
 
+    /// Waits until the frame that was entered has come to this path and query.
+    pub async fn frame_arrives_at(&self, [path, query]: [&str; 2]) {
+        let script = "return [document.readyState, location.pathname, location.search]";
+        until(path, async || {
+            let place = self.driver.execute(script, vec![]).await;
+            place.is_ok_and(|place| *place.json() == json!(["complete", path, query]))
+        })
+        .await;
+    }
+
     /// What the page shows.
     pub async fn text(&self) -> String {
         self.shown().await.expect("text")

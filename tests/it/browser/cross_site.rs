@@ -147,6 +147,30 @@ async fn in_a_frame_of_another_site_the_visitor_is_a_stranger() {
 }
 
 #[tokio::test]
+async fn a_login_in_a_frame_of_another_site_leaves_no_cookie() {
+    let browser = Chromium::start().await;
+    for site in sites().await {
+        let page = format!("<iframe src='{}'></iframe>", site.url("/login"));
+        let neighbour = Neighbour::start(&page).await;
+        // In a frame of its own host the login counts; elsewhere the browser drops the cookie, and the
+        // page behind the login asks for another.
+        for (page, expected) in [
+            (neighbour.page(), ["/login", "?next=/dashboard"]),
+            (format!("http://127.0.0.1:{}/page", neighbour.port), ["/dashboard", ""]),
+        ] {
+            browser.open(&page).await;
+            browser.enter_frame().await;
+            browser.log_in("alice", "wonderland").await;
+            browser.frame_arrives_at(expected).await;
+            let cookies = browser.cookies(&site.url("/")).await;
+            assert_eq!(cookies.is_empty(), expected[0] == "/login", "{page}");
+        }
+        browser.open(&site.url("/dashboard")).await;
+        sign_out(&browser).await;
+    }
+}
+
+#[tokio::test]
 async fn a_login_leads_to_no_other_site() {
     let browser = Chromium::start().await;
     let elsewhere = Neighbour::start("elsewhere").await;
