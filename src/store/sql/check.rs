@@ -51,7 +51,7 @@ const INDEXES: [(&str, &[&str]); 3] = [
 ];
 
 /// A column as the [catalog](super::dialect::Catalog) describes it.
-type Column = (String, String, i64, i64);
+type Column = (String, String, i64, i64, i64);
 
 impl<D: Dialect> SqlStore<D>
 where
@@ -104,7 +104,7 @@ pub(super) fn advice(kind: StoreErrorKind, what: impl Into<String>) -> StoreErro
 
 /// The table has all columns as they should be, and the key is its primary key.
 ///
-/// Others may be there as well: they get their default.
+/// Others may be there as well, if they get a default.
 fn check_columns(
     table: &Table,
     found: &[Column],
@@ -123,8 +123,8 @@ fn check_columns(
             Some((_, other, ..)) if !other.eq_ignore_ascii_case(wanted) => {
                 format!("is of type {other}, not {wanted}")
             }
-            Some((.., 1, _)) if !is_nullable => "may be null".to_owned(),
-            Some((.., 0, _)) if is_nullable => "may not be null".to_owned(),
+            Some((_, _, 1, ..)) if !is_nullable => "may be null".to_owned(),
+            Some((_, _, 0, ..)) if is_nullable => "may not be null".to_owned(),
             Some(_) => continue,
         };
         return other(format!(
@@ -132,10 +132,17 @@ fn check_columns(
              name with `with_table`, or compare the table with the SQL of `schema`"
         ));
     }
-    let keys: Vec<_> = found.iter().filter(|(.., is_key)| *is_key == 1).collect();
-    match keys[..] {
-        [(key, ..)] if key == "session_key" => Ok(()),
-        _ => other(format!("the primary key of the table {table} is not session_key alone")),
+    let keys: Vec<_> = found.iter().filter(|(.., is_key, _)| *is_key == 1).collect();
+    if !matches!(keys[..], [(key, ..)] if key == "session_key") {
+        return other(format!("the primary key of the table {table} is not session_key alone"));
+    }
+    let is_ours = |name: &str| COLUMNS.iter().any(|(column, ..)| *column == name);
+    match found.iter().find(|(name, .., is_needed)| *is_needed == 1 && !is_ours(name)) {
+        None => Ok(()),
+        Some((name, ..)) => other(format!(
+            "the table {table} can take no session: its column {name}, which is not one of \
+             sessions, has no default and may not be null; give it a default, or let it be null"
+        )),
     }
 }
 

@@ -52,7 +52,9 @@ impl Dialect for Sqlite {
     };
 
     const CATALOG: Catalog = Catalog {
-        columns: "SELECT name, type, 1 - \"notnull\", pk > 0 FROM pragma_table_info($1)",
+        columns: "SELECT name, type, 1 - \"notnull\", pk > 0, \"notnull\" \
+                  AND COALESCE(dflt_value, 'NULL') = 'NULL' COLLATE NOCASE \
+                  FROM pragma_table_info($1)",
         indexes: "SELECT list.name, COALESCE(info.name, '') FROM pragma_index_list($1) AS list \
                   CROSS JOIN pragma_index_info(list.name) AS info ORDER BY list.name, info.seqno",
         type_name: |content| match content {
