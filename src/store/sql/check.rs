@@ -75,7 +75,7 @@ where
         };
         let (columns, indexes) = on_connection(&self.pool, ask).await.map_err(store_error::<D>)?;
         check_columns(&self.table, &columns, D::CATALOG.type_name)?;
-        check_indexes(&self.table, &indexes)
+        check_indexes::<D>(&self.table, &indexes)
     }
 
     /// Writes nothing, in the way of each statement that does.
@@ -146,23 +146,44 @@ fn check_columns(
     }
 }
 
-/// No index is missing. `IF NOT EXISTS` makes none where anything else has its name.
-fn check_indexes(table: &Table, found: &[(String, String)]) -> Result<(), StoreError> {
+/// No index is missing. `IF NOT EXISTS` makes none where anything else has its name, nor with MySQL
+/// where the table is there.
+fn check_indexes<D: Dialect>(table: &Table, found: &[(String, String)]) -> Result<(), StoreError> {
     for (suffix, columns) in INDEXES {
         let name = format!("{}{suffix}", table.name.as_str());
         let of_name = found.iter().filter(|(index, _)| index.eq_ignore_ascii_case(&name));
-        if !of_name.map(|(_, column)| column).eq(columns) {
-            return Err(advice(
-                StoreErrorKind::Other,
-                format!(
-                    "the table {table} has no index {name} on {}: run the SQL of `schema`, or \
-                     choose another name with `with_table` if something else has the index's",
-                    columns.join(", ")
-                ),
-            ));
+        let there: Vec<_> = of_name.map(|(_, column)| column).collect();
+        if there == columns {
+            continue;
         }
+        let create = create_index::<D>(table, suffix, columns);
+        let columns = columns.join(", ");
+        let what = if there.is_empty() {
+            format!(
+                "the table {table} has no index {name} on {columns}: run `{create}`, or choose \
+                 another name with `with_table` if something else has the index's"
+            )
+        } else {
+            let index = table.quoted_with(&D::SYNTAX, suffix);
+            let drop = D::CATALOG.drop_index.replace("{index}", &index);
+            let drop = drop.replace("{table}", &table.quoted(&D::SYNTAX));
+            format!(
+                "the index {name} of the table {table} is not on {columns}: run `{drop}; {create}`"
+            )
+        };
+        return Err(advice(StoreErrorKind::Other, what));
     }
     Ok(())
+}
+
+/// The statement that makes an index, as it is in the SQL of `schema`.
+fn create_index<D: Dialect>(table: &Table, suffix: &str, columns: &[&str]) -> String {
+    // The index is where its table is, whatever the schema.
+    let beside = Table { schema: None, name: table.name.clone() };
+    let index = beside.quoted_with(&D::SYNTAX, suffix);
+    let rows = if columns.contains(&"user_id") { D::CATALOG.with_users } else { "" };
+    let (table, columns) = (table.quoted(&D::SYNTAX), columns.join(", "));
+    format!("CREATE INDEX {index} ON {table} ({columns}){rows}")
 }
 
 /// The server's clock is within a second of `now`, which was `elapsed` ago or less.

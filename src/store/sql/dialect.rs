@@ -66,6 +66,10 @@ pub(super) struct Catalog {
     pub(super) columns: &'static str,
     /// Of each column of an index the index and the column, in their order.
     pub(super) indexes: &'static str,
+    /// Behind the columns of an index on users: which sessions have a place there.
+    pub(super) with_users: &'static str,
+    /// Removes the index `{index}` of `{table}`.
+    pub(super) drop_index: &'static str,
     /// The type of a column that holds this.
     pub(super) type_name: fn(Content) -> &'static str,
 }

@@ -72,6 +72,8 @@ impl Dialect for MySql {
                   FROM information_schema.STATISTICS \
                   WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
                   ORDER BY INDEX_NAME, SEQ_IN_INDEX",
+        with_users: "",
+        drop_index: "DROP INDEX {index} ON {table}",
         type_name: |content| match content {
             Content::Key => "binary(16)",
             Content::Proof => "binary(32)",

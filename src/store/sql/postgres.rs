@@ -72,6 +72,8 @@ impl Dialect for Postgres {
                   FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid \
                   CROSS JOIN generate_series(1, indnkeyatts) AS place \
                   WHERE indrelid = to_regclass($1) AND indisvalid ORDER BY relname, place",
+        with_users: " WHERE user_id IS NOT NULL",
+        drop_index: "DROP INDEX {index}",
         type_name: |content| match content {
             Content::Key | Content::Proof | Content::Bytes => "bytea",
             Content::Integer => "bigint",

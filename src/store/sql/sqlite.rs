@@ -57,6 +57,8 @@ impl Dialect for Sqlite {
                   FROM pragma_table_info($1)",
         indexes: "SELECT list.name, COALESCE(info.name, '') FROM pragma_index_list($1) AS list \
                   CROSS JOIN pragma_index_info(list.name) AS info ORDER BY list.name, info.seqno",
+        with_users: " WHERE user_id IS NOT NULL",
+        drop_index: "DROP INDEX {index}",
         type_name: |content| match content {
             Content::Key | Content::Proof | Content::Bytes => "BLOB",
             Content::Integer => "INTEGER",
