@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{
     check,
     dialect::{Catalog, Content, Dialect, Meaning, Syntax},
-    error::store_error,
+    error::{Retries, store_error},
     lent::on_connection,
     statement::{Placeholders, Value},
     store::SqlStore,
@@ -153,10 +153,16 @@ impl SqliteStore {
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             // Asking a file whether it is there takes a turn of a thread for each call.
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(store_error::<Sqlite>)?;
+            .test_before_acquire(false);
+        let mut retries = Retries::new();
+        let pool = loop {
+            match pool.clone().connect_with(options.clone()).await {
+                Ok(pool) => break pool,
+                // The switch to the log takes the file for itself alone. Whoever else opens a new
+                // one at that moment is in the way, and no busy timeout waits for that.
+                Err(error) => retries.after::<Sqlite>(error).await?,
+            }
+        };
         let store = Self::new(pool);
         store.migrate().await?;
         Ok(store)
