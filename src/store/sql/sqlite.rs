@@ -260,3 +260,29 @@ CREATE INDEX IF NOT EXISTS "{name}_sweep_at" ON {table} (sweep_at);
         self.0.check_writable().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two of these settings are each connection's own, and nobody else can see them.
+    #[tokio::test]
+    async fn each_connection_to_a_file_is_set_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path().join("sessions.sqlite")).await.unwrap();
+        let mut connections = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            let mut connection = store.0.pool.acquire().await.unwrap();
+            let mut settings = Vec::new();
+            for pragma in ["journal_mode", "synchronous", "busy_timeout"] {
+                let sql = format!("SELECT CAST((SELECT * FROM pragma_{pragma}) AS TEXT)");
+                let setting = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *connection);
+                let setting: String = setting.await.unwrap();
+                settings.push(setting);
+            }
+            // The second is `FULL`, the third in milliseconds.
+            assert_eq!(settings, ["wal", "2", "5000"]);
+            connections.push(connection);
+        }
+    }
+}
