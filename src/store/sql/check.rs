@@ -51,7 +51,7 @@ const INDEXES: [(&str, &[&str]); 3] = [
 ];
 
 /// A column as the [catalog](super::dialect::Catalog) describes it.
-type Column = (String, String, i64, i64);
+type Column = (String, String, i64, i64, i64);
 
 impl<D: Dialect> SqlStore<D>
 where
@@ -75,7 +75,7 @@ where
         };
         let (columns, indexes) = on_connection(&self.pool, ask).await.map_err(store_error::<D>)?;
         check_columns(&self.table, &columns, D::CATALOG.type_name)?;
-        check_indexes(&self.table, &indexes)
+        check_indexes::<D>(&self.table, &indexes)
     }
 
     /// Writes nothing, in the way of each statement that does.
@@ -104,7 +104,7 @@ pub(super) fn advice(kind: StoreErrorKind, what: impl Into<String>) -> StoreErro
 
 /// The table has all columns as they should be, and the key is its primary key.
 ///
-/// Others may be there as well: they get their default.
+/// Others may be there as well, if they get a default.
 fn check_columns(
     table: &Table,
     found: &[Column],
@@ -123,8 +123,8 @@ fn check_columns(
             Some((_, other, ..)) if !other.eq_ignore_ascii_case(wanted) => {
                 format!("is of type {other}, not {wanted}")
             }
-            Some((.., 1, _)) if !is_nullable => "may be null".to_owned(),
-            Some((.., 0, _)) if is_nullable => "may not be null".to_owned(),
+            Some((_, _, 1, ..)) if !is_nullable => "may be null".to_owned(),
+            Some((_, _, 0, ..)) if is_nullable => "may not be null".to_owned(),
             Some(_) => continue,
         };
         return other(format!(
@@ -132,30 +132,58 @@ fn check_columns(
              name with `with_table`, or compare the table with the SQL of `schema`"
         ));
     }
-    let keys: Vec<_> = found.iter().filter(|(.., is_key)| *is_key == 1).collect();
-    match keys[..] {
-        [(key, ..)] if key == "session_key" => Ok(()),
-        _ => other(format!("the primary key of the table {table} is not session_key alone")),
+    let keys: Vec<_> = found.iter().filter(|(.., is_key, _)| *is_key == 1).collect();
+    if !matches!(keys[..], [(key, ..)] if key == "session_key") {
+        return other(format!("the primary key of the table {table} is not session_key alone"));
+    }
+    let is_ours = |name: &str| COLUMNS.iter().any(|(column, ..)| *column == name);
+    match found.iter().find(|(name, .., is_needed)| *is_needed == 1 && !is_ours(name)) {
+        None => Ok(()),
+        Some((name, ..)) => other(format!(
+            "the table {table} can take no session: its column {name}, which is not one of \
+             sessions, has no default and may not be null; give it a default, or let it be null"
+        )),
     }
 }
 
-/// No index is missing. `IF NOT EXISTS` makes none where anything else has its name.
-fn check_indexes(table: &Table, found: &[(String, String)]) -> Result<(), StoreError> {
+/// No index is missing. `IF NOT EXISTS` makes none where anything else has its name, nor with MySQL
+/// where the table is there.
+fn check_indexes<D: Dialect>(table: &Table, found: &[(String, String)]) -> Result<(), StoreError> {
     for (suffix, columns) in INDEXES {
         let name = format!("{}{suffix}", table.name.as_str());
         let of_name = found.iter().filter(|(index, _)| index.eq_ignore_ascii_case(&name));
-        if !of_name.map(|(_, column)| column).eq(columns) {
-            return Err(advice(
-                StoreErrorKind::Other,
-                format!(
-                    "the table {table} has no index {name} on {}: run the SQL of `schema`, or \
-                     choose another name with `with_table` if something else has the index's",
-                    columns.join(", ")
-                ),
-            ));
+        let there: Vec<_> = of_name.map(|(_, column)| column).collect();
+        if there == columns {
+            continue;
         }
+        let create = create_index::<D>(table, suffix, columns);
+        let columns = columns.join(", ");
+        let what = if there.is_empty() {
+            format!(
+                "the table {table} has no index {name} on {columns}: run `{create}`, or choose \
+                 another name with `with_table` if something else has the index's"
+            )
+        } else {
+            let index = table.quoted_with(&D::SYNTAX, suffix);
+            let drop = D::CATALOG.drop_index.replace("{index}", &index);
+            let drop = drop.replace("{table}", &table.quoted(&D::SYNTAX));
+            format!(
+                "the index {name} of the table {table} is not on {columns}: run `{drop}; {create}`"
+            )
+        };
+        return Err(advice(StoreErrorKind::Other, what));
     }
     Ok(())
+}
+
+/// The statement that makes an index, as it is in the SQL of `schema`.
+fn create_index<D: Dialect>(table: &Table, suffix: &str, columns: &[&str]) -> String {
+    // The index is where its table is, whatever the schema.
+    let beside = Table { schema: None, name: table.name.clone() };
+    let index = beside.quoted_with(&D::SYNTAX, suffix);
+    let rows = if columns.contains(&"user_id") { D::CATALOG.with_users } else { "" };
+    let (table, columns) = (table.quoted(&D::SYNTAX), columns.join(", "));
+    format!("CREATE INDEX {index} ON {table} ({columns}){rows}")
 }
 
 /// The server's clock is within a second of `now`, which was `elapsed` ago or less.

@@ -61,11 +61,15 @@ pub(super) struct Syntax {
 
 /// How the database is asked what a table is like, whose name is the parameter.
 pub(super) struct Catalog {
-    /// Of each column the name, the type, whether it may be null, and whether it is part of the
-    /// primary key: 0 or 1.
+    /// Of each column the name, the type as a whole, whether it may be null, whether it is part of
+    /// the primary key, and whether each new row has to say what is there: 0 or 1.
     pub(super) columns: &'static str,
     /// Of each column of an index the index and the column, in their order.
     pub(super) indexes: &'static str,
+    /// Behind the columns of an index on users: which sessions have a place there.
+    pub(super) with_users: &'static str,
+    /// Removes the index `{index}` of `{table}`.
+    pub(super) drop_index: &'static str,
     /// The type of a column that holds this.
     pub(super) type_name: fn(Content) -> &'static str,
 }

@@ -56,19 +56,30 @@ impl Dialect for MySql {
     };
 
     const CATALOG: Catalog = Catalog {
-        columns: "SELECT CAST(COLUMN_NAME AS CHAR), CAST(DATA_TYPE AS CHAR), \
-                  CAST(IS_NULLABLE = 'YES' AS SIGNED), CAST(COLUMN_KEY = 'PRI' AS SIGNED) \
+        // Without the width that some servers show a number in. With the length: unless its mode
+        // is strict, a server cuts what is too long, and so one user is another. With the
+        // character set, for it replaces what is not in it.
+        columns: "SELECT CAST(COLUMN_NAME AS CHAR), \
+                  CAST(CONCAT(IF(COLUMN_TYPE LIKE 'bigint(%)', 'bigint', COLUMN_TYPE), \
+                  COALESCE(CONCAT(' character set ', CHARACTER_SET_NAME), '')) AS CHAR), \
+                  CAST(IS_NULLABLE = 'YES' AS SIGNED), CAST(COLUMN_KEY = 'PRI' AS SIGNED), \
+                  CAST(IS_NULLABLE = 'NO' AND COLUMN_DEFAULT IS NULL \
+                  AND COALESCE(EXTRA, '') NOT LIKE '%auto_increment%' \
+                  AND COALESCE(EXTRA, '') NOT LIKE '%generated%' AS SIGNED) \
                   FROM information_schema.COLUMNS \
                   WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
         indexes: "SELECT CAST(INDEX_NAME AS CHAR), COALESCE(CAST(COLUMN_NAME AS CHAR), '') \
                   FROM information_schema.STATISTICS \
                   WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
                   ORDER BY INDEX_NAME, SEQ_IN_INDEX",
+        with_users: "",
+        drop_index: "DROP INDEX {index} ON {table}",
         type_name: |content| match content {
-            Content::Key | Content::Proof => "binary",
-            Content::Bytes => "varbinary",
+            Content::Key => "binary(16)",
+            Content::Proof => "binary(32)",
+            Content::Bytes => "varbinary(255)",
             Content::Integer => "bigint",
-            Content::Data => "longtext",
+            Content::Data => "longtext character set utf8mb4",
         },
     };
 

@@ -62,13 +62,18 @@ impl Dialect for Postgres {
     const CATALOG: Catalog = Catalog {
         columns: "SELECT CAST(attname AS text), format_type(atttypid, atttypmod), \
                   CAST(NOT attnotnull AS int) + CAST(0 AS bigint), \
-                  CAST(COALESCE(attnum = ANY(indkey), false) AS int) + CAST(0 AS bigint) \
-                  FROM pg_attribute LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary \
+                  CAST(COALESCE(attnum = ANY(indkey), false) AS int) + CAST(0 AS bigint), \
+                  CAST((attnotnull OR typnotnull) AND NOT atthasdef AND attidentity = '' \
+                  AND typdefault IS NULL AS int) + CAST(0 AS bigint) \
+                  FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid \
+                  LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary \
                   WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
         indexes: "SELECT CAST(relname AS text), pg_get_indexdef(indexrelid, place, false) \
                   FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid \
                   CROSS JOIN generate_series(1, indnkeyatts) AS place \
                   WHERE indrelid = to_regclass($1) AND indisvalid ORDER BY relname, place",
+        with_users: " WHERE user_id IS NOT NULL",
+        drop_index: "DROP INDEX {index}",
         type_name: |content| match content {
             Content::Key | Content::Proof | Content::Bytes => "bytea",
             Content::Integer => "bigint",

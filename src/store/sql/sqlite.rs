@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{
     check,
     dialect::{Catalog, Content, Dialect, Meaning, Syntax},
-    error::store_error,
+    error::{Retries, store_error},
     lent::on_connection,
     statement::{Placeholders, Value},
     store::SqlStore,
@@ -52,9 +52,13 @@ impl Dialect for Sqlite {
     };
 
     const CATALOG: Catalog = Catalog {
-        columns: "SELECT name, type, 1 - \"notnull\", pk > 0 FROM pragma_table_info($1)",
+        columns: "SELECT name, type, 1 - \"notnull\", pk > 0, \"notnull\" \
+                  AND COALESCE(dflt_value, 'NULL') = 'NULL' COLLATE NOCASE \
+                  FROM pragma_table_info($1)",
         indexes: "SELECT list.name, COALESCE(info.name, '') FROM pragma_index_list($1) AS list \
                   CROSS JOIN pragma_index_info(list.name) AS info ORDER BY list.name, info.seqno",
+        with_users: " WHERE user_id IS NOT NULL",
+        drop_index: "DROP INDEX {index}",
         type_name: |content| match content {
             Content::Key | Content::Proof | Content::Bytes => "BLOB",
             Content::Integer => "INTEGER",
@@ -149,10 +153,16 @@ impl SqliteStore {
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             // Asking a file whether it is there takes a turn of a thread for each call.
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(store_error::<Sqlite>)?;
+            .test_before_acquire(false);
+        let mut retries = Retries::new();
+        let pool = loop {
+            match pool.clone().connect_with(options.clone()).await {
+                Ok(pool) => break pool,
+                // The switch to the log takes the file for itself alone. Whoever else opens a new
+                // one at that moment is in the way, and no busy timeout waits for that.
+                Err(error) => retries.after::<Sqlite>(error).await?,
+            }
+        };
         let store = Self::new(pool);
         store.migrate().await?;
         Ok(store)
@@ -248,5 +258,31 @@ CREATE INDEX IF NOT EXISTS "{name}_sweep_at" ON {table} (sweep_at);
         check::clock(now, started.elapsed(), server)?;
         self.check_shape().await?;
         self.0.check_writable().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two of these settings are each connection's own, and nobody else can see them.
+    #[tokio::test]
+    async fn each_connection_to_a_file_is_set_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path().join("sessions.sqlite")).await.unwrap();
+        let mut connections = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            let mut connection = store.0.pool.acquire().await.unwrap();
+            let mut settings = Vec::new();
+            for pragma in ["journal_mode", "synchronous", "busy_timeout"] {
+                let sql = format!("SELECT CAST((SELECT * FROM pragma_{pragma}) AS TEXT)");
+                let setting = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *connection);
+                let setting: String = setting.await.unwrap();
+                settings.push(setting);
+            }
+            // The second is `FULL`, the third in milliseconds.
+            assert_eq!(settings, ["wal", "2", "5000"]);
+            connections.push(connection);
+        }
     }
 }

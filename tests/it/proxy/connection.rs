@@ -25,6 +25,9 @@ struct Awaited {
     dropped: VecDeque<bool>,
 }
 
+/// Longer than the requests that a fault is meant for.
+const LONGEST: usize = 64 * 1024;
+
 /// Passes bytes on until one side has ended, or a fault ends it.
 pub async fn serve(
     mut client: TcpStream,
@@ -78,7 +81,8 @@ async fn requests(
     mut scripts: watch::Receiver<Script>,
     awaited: &Mutex<Awaited>,
 ) -> io::Result<()> {
-    let mut buffer = Vec::new();
+    // Room for a request as a whole, or what is looked for in it could be in two halves.
+    let mut buffer = Vec::with_capacity(LONGEST);
     loop {
         if client.read_buf(&mut buffer).await? == 0 {
             return Ok(());

@@ -118,6 +118,10 @@ async fn a_fault_befalls_the_requests_that_are_meant_and_no_others() {
     assert_eq!(other.increment().await.unwrap(), ":1\r\n");
     assert!(meant.increment().await.is_err());
     assert_eq!(other.increment().await.unwrap(), ":2\r\n");
+    // Wherever in a request it is said.
+    let long = format!("ECHO {}proxy:meant\r\n", "x".repeat(1015));
+    other.stream.write_all(long.as_bytes()).await.unwrap();
+    assert!(other.reply().await.is_err());
 }
 
 #[tokio::test]

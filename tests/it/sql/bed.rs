@@ -15,7 +15,7 @@ use tower_wristband::{
     store::{Change, Record, SessionStore},
 };
 
-use crate::servers::server;
+use crate::{proxy::Proxy, servers::server};
 
 pub type Store = Arc<dyn SessionStore>;
 
@@ -130,6 +130,37 @@ impl Bed {
                 let pool = MySqlPoolOptions::new().max_connections(connections);
                 let pool = pool.test_before_acquire(false);
                 Pool::MySql(pool.connect_with(options).await.unwrap())
+            }
+        }
+    }
+
+    /// A proxy in front of the server.
+    pub async fn proxy(&self) -> Proxy {
+        let server = match &self.pool {
+            Pool::Sqlite(_) => unreachable!("a file has no server"),
+            Pool::Postgres(pool) => {
+                let options = pool.connect_options();
+                format!("{}:{}", options.get_host(), options.get_port())
+            }
+            Pool::MySql(pool) => {
+                let options = pool.connect_options();
+                format!("{}:{}", options.get_host(), options.get_port())
+            }
+        };
+        Proxy::to(&server).await
+    }
+
+    /// A pool as most programs have it, whose connections go through a proxy.
+    pub fn pool_through(&self, proxy: &Proxy) -> Pool {
+        match &self.pool {
+            Pool::Sqlite(_) => unreachable!("a file has no server"),
+            Pool::Postgres(pool) => {
+                let options = PgConnectOptions::clone(&pool.connect_options());
+                Pool::Postgres(PgPool::connect_lazy_with(options.port(proxy.port())))
+            }
+            Pool::MySql(pool) => {
+                let options = MySqlConnectOptions::clone(&pool.connect_options());
+                Pool::MySql(MySqlPool::connect_lazy_with(options.port(proxy.port())))
             }
         }
     }

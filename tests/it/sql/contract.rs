@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{Executor as _, mysql::MySqlPoolOptions, postgres::PgPoolOptions};
 use tower_wristband::{
     SessionKey, SessionSummary, StoreErrorKind, UserId,
-    store::Change,
+    store::{Change, Updated},
     testing::contract::{self, Damage},
 };
 use tracing::Level;
@@ -155,17 +155,21 @@ async fn a_list_in_postgresql_skips_keys_that_are_none_and_reports_them() {
     skips_keys_that_are_none_and_reports_them(Bed::postgres().await).await;
 }
 
+async fn postgres_at(level: &str) -> Bed {
+    let set = format!("SET default_transaction_isolation = '{level}'");
+    let pool = PgPoolOptions::new().after_connect(move |connection, _| {
+        let set = sqlx::AssertSqlSafe(set.clone());
+        Box::pin(async move { connection.execute(set).await.map(drop) })
+    });
+    let pool = pool.connect(&server("WRISTBAND_POSTGRES")).await.unwrap();
+    Bed::migrated(Pool::Postgres(pool), None).await
+}
+
 /// Statements of others are in the way there, and are sent again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_keeps_the_contract_at_every_level_of_isolation() {
     for level in ["repeatable read", "serializable"] {
-        let set = format!("SET default_transaction_isolation = '{level}'");
-        let pool = PgPoolOptions::new().after_connect(move |connection, _| {
-            let set = sqlx::AssertSqlSafe(set.clone());
-            Box::pin(async move { connection.execute(set).await.map(drop) })
-        });
-        let pool = pool.connect(&server("WRISTBAND_POSTGRES")).await.unwrap();
-        let bed = Bed::migrated(Pool::Postgres(pool), None).await;
+        let bed = postgres_at(level).await;
         contract::check_all(bed.store()).await.unwrap_or_else(|error| panic!("{level}: {error}"));
     }
 }
@@ -181,6 +185,37 @@ async fn mysql_keeps_the_contract_at_every_level_of_isolation() {
         let pool = pool.connect(&server("WRISTBAND_MYSQL")).await.unwrap();
         let bed = Bed::migrated(Pool::MySql(pool), None).await;
         contract::check_all(bed.store()).await.unwrap_or_else(|error| panic!("{level}: {error}"));
+    }
+}
+
+/// The snapshot of who waits for a lock is older than what its holder commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_serialization_failure_on_postgres_is_tried_again() {
+    for level in ["repeatable read", "serializable"] {
+        let (bed, now) = (postgres_at(level).await, now());
+        let (store, known) = (bed.store(), Known::created(&bed.store(), None, now).await);
+        let Pool::Postgres(pool) = &bed.pool else { unreachable!() };
+        let key = bed.bytes(known.key.as_bytes());
+        let plain = format!("UPDATE {} SET version = 2 WHERE session_key = {key}", bed.table);
+        let plain = || sqlx::raw_sql(sqlx::AssertSqlSafe(plain.clone()));
+        let mut holder = pool.begin().await.unwrap();
+        plain().execute(&mut *holder).await.unwrap();
+
+        let (plain, other) = (plain(), pool.clone());
+        let plain = tokio::spawn(async move { plain.execute(&other).await.unwrap_err() });
+        let change = Change::new(3).with_field("n", &1).unwrap();
+        let updated =
+            tokio::spawn(
+                async move { store.update(known.key, change, 0, None, now).await.unwrap() },
+            );
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE wait_event_type = 'Lock' AND query LIKE '%{table}%'";
+        until("both wait", async || bed.number(sql).await == 2).await;
+        holder.commit().await.unwrap();
+        // It befalls every statement that waits, and the store sends its own again.
+        let error = plain.await.unwrap();
+        assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("40001"), "{level}");
+        assert!(matches!(updated.await.unwrap(), Updated::Stored), "{level}");
     }
 }
 

@@ -23,7 +23,7 @@ on_each_database!(
 
 const MANY: usize = 100_000;
 
-/// A batch may look at each of its sessions for each of them, as MariaDB does to find their places.
+/// MariaDB looks at each session of a batch for each of them, to find their places behind a cap.
 /// Without batches it would be all for each.
 const BATCH: usize = 1000;
 
@@ -137,7 +137,12 @@ async fn a_hundred_thousand_sessions_of_a_user_are_bounded(bed: Bed) {
     // A cap that is new ends all but the newest, and the newcomer.
     let newcomer = Known::new(&Change::new(1).with_user(alice.clone()), now());
     let created = store.create(newcomer.key, newcomer.record.clone(), Some(3), now());
-    meter.bounds("login with a cap", MANY * BATCH, created).await.unwrap();
+    // About three times what was measured.
+    let (capped, revoked) = match bed.pool {
+        Pool::Sqlite(_) | Pool::Postgres(_) => (2 * MANY, 2 * MANY),
+        Pool::MySql(_) => (MANY * BATCH, 4 * MANY),
+    };
+    meter.bounds("login with a cap", capped, created).await.unwrap();
     let left = store.list(alice.clone(), None, 10, now()).await.unwrap();
     let keys: Vec<_> = left.iter().map(SessionSummary::key).collect();
     assert_eq!(keys.len(), 3);
@@ -147,7 +152,7 @@ async fn a_hundred_thousand_sessions_of_a_user_are_bounded(bed: Bed) {
     let newest = many(bed, &alice).await;
     let his = Known::created(&store, Some(&bob), now()).await;
     let others = store.destroy_user(alice.clone(), Some(newest.key), 0, now());
-    assert_eq!(meter.bounds("revoke the others", MANY * BATCH, others).await.unwrap(), MANY - 1);
+    assert_eq!(meter.bounds("revoke the others", revoked, others).await.unwrap(), MANY - 1);
     let left = store.list(alice, None, 10, now()).await.unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].key(), newest.key);

@@ -40,6 +40,7 @@ mod many_sessions;
 mod pgbouncer;
 mod plans;
 mod postgres_feed;
+mod proxied;
 mod round_trips;
 mod schema;
 mod silence;

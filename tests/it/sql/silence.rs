@@ -21,10 +21,9 @@ use crate::{
 /// A table, a proxy in front of its server, and a pool whose connections go through that.
 async fn behind_proxy(pool: PgPoolOptions) -> (Bed, Proxy, PgPool) {
     let bed = Bed::postgres().await;
+    let proxy = bed.proxy().await;
     let options: PgConnectOptions = server("WRISTBAND_POSTGRES").parse().unwrap();
-    let proxy = Proxy::to(&format!("{}:{}", options.get_host(), options.get_port())).await;
-    let options = options.host("127.0.0.1").port(proxy.port());
-    let pool = pool.connect_lazy_with(options);
+    let pool = pool.connect_lazy_with(options.port(proxy.port()));
     (bed, proxy, pool)
 }
 

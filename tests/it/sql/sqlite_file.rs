@@ -1,15 +1,15 @@
 //! What is particular to a file.
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{path::Path, pin::pin, process::Command, sync::Arc, time::Duration};
 
 use futures_util::poll;
 use sqlx::{
     Connection as _, Executor as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, sync::Barrier, time::timeout};
 use tower_wristband::{
-    SessionLayer, SqliteStore, StoreErrorKind,
+    SessionLayer, SqliteStore, StoreError, StoreErrorKind,
     store::{Change, SessionStore as _, Updated},
     testing,
 };
@@ -40,6 +40,47 @@ async fn a_new_file_is_set_up_for_it() {
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
     let tables: Vec<String> = sqlx::query_scalar(sql).fetch_all(&pool).await.unwrap();
     assert_eq!(tables, ["wristband_sessions"]);
+}
+
+/// The switch to the log takes the file for itself alone, and no busy timeout waits for that.
+#[tokio::test]
+async fn a_new_file_that_another_writes_to_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sessions.sqlite");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let mut opened = pin!(SqliteStore::open(&path));
+    assert!(timeout(Duration::from_millis(300), &mut opened).await.is_err());
+    other.execute("COMMIT").await.unwrap();
+    opened.await.unwrap().check(now()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_may_open_one_new_file_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..5 {
+        let path = dir.path().join(format!("{round}.sqlite"));
+        let start = Arc::new(Barrier::new(8));
+        let opened = (0..8).map(|_| {
+            let (path, start) = (path.clone(), Arc::clone(&start));
+            tokio::spawn(async move {
+                start.wait().await;
+                let store = SqliteStore::open(path).await?;
+                store.check(now()).await?;
+                Ok::<Store, StoreError>(Arc::new(store))
+            })
+        });
+        let mut stores = Vec::new();
+        for opened in opened.collect::<Vec<_>>() {
+            stores.push(opened.await.unwrap().unwrap());
+        }
+        let known = Known::created(&stores[0], None, now()).await;
+        for store in stores {
+            let found = store.load(known.key, known.record.proof(), now()).await.unwrap();
+            assert!(found.is_some());
+        }
+    }
 }
 
 /// Where another process finds the file.
