@@ -106,6 +106,9 @@ const LONGEST_PREFIX: usize = 64;
 /// needs a limit of its own; only `check` ends by itself, after a minute at the most. A
 /// `response_timeout` that a `ClusterClient` was built with limits the whole call as well: build it
 /// without.
+///
+/// When a request is given up, the server is asked whether it is there. A connection on which a
+/// quarter of a second passes without an answer is replaced.
 #[derive(Clone)]
 pub struct RedisStore {
     link: Arc<Link>,
