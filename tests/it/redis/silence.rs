@@ -11,7 +11,7 @@ use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tower_wristband::{RedisStore, SessionKey, SessionLayer, store::SessionStore, testing};
 
@@ -19,10 +19,11 @@ use super::{
     Known, at, change, connect,
     failover::{slot, store_behind, store_on},
     load::is_soon,
-    now, on,
+    now, on, on_sentinels,
 };
 use crate::{
-    servers::{Cluster, Sentinels, Server, until},
+    proxy::{Fault, Proxy},
+    servers::{Cluster, Sentinels, Server, server, until},
     support::{App, body, cookies_set, visit, who},
 };
 
@@ -158,6 +159,18 @@ async fn a_master_behind_sentinel_that_falls_silent_is_an_outage_until_it_is_rep
     visitor.waits_in_vain().await;
     visitor.is_let_in_again().await;
     assert!(sentinels.replica.ask("INFO replication").contains("role:master"));
+}
+
+#[tokio::test]
+async fn a_sentinel_that_takes_longer_than_half_a_second_can_not_be_asked() {
+    let sentinels = server("WRISTBAND_REDIS_SENTINEL");
+    let proxy = Proxy::to(sentinels.split(',').next().unwrap()).await;
+    let (store, known) = (on_sentinels([&*proxy.address()]), Known::new(&change()));
+    proxy.set(Fault::Slow(Duration::from_millis(700))).await;
+    let creating = store.create(known.key, known.record.clone(), None, now());
+    assert!(timeout(Duration::from_secs(5), creating).await.is_err());
+    proxy.set(Fault::None).await;
+    known.create(&store).await;
 }
 
 async fn connections_made(connection: &mut MultiplexedConnection) -> usize {
