@@ -239,6 +239,15 @@ impl Link {
         }
     }
 
+    /// Stays the same as long as all requests go to the same server. Which ones a Cluster sends
+    /// them to is not known.
+    pub(super) fn server(&self) -> Option<u64> {
+        match &self.current().connection {
+            Some((number, Connection::Node(_))) => Some(*number),
+            _ => None,
+        }
+    }
+
     /// The connection, or else what makes it.
     fn found(&self) -> Result<(u64, Connection), Attempt> {
         let mut current = self.current();
