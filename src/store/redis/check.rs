@@ -1,13 +1,13 @@
 //! Whether a server, or each master of a Cluster, can keep sessions.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{ops::RangeInclusive, sync::atomic::Ordering, time::Duration};
 
 use redis::{
     RedisError, Value,
     cluster_async::ClusterConnection,
     cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     RedisStore,
@@ -28,6 +28,9 @@ const OLDEST: u64 = 7;
 /// How far the server's clock may be off.
 const CLOCK: Duration = Duration::from_secs(1);
 
+/// From the time that the check was given to when an answer had come, by this node's clock.
+type Now = RangeInclusive<Timestamp>;
+
 /// A program that starts may not have a limit of its own on how long it waits for a silent server.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -38,9 +41,10 @@ impl RedisStore {
     }
 
     async fn check_servers(&self, now: Timestamp) -> Result<(), StoreError> {
+        let started = Instant::now();
         let connection = self.link.connected().await.map_err(store_error)?;
         for (command, look) in [
-            (redis::cmd("HELLO"), version as fn(&Value, Timestamp) -> _),
+            (redis::cmd("HELLO"), version as fn(&Value, &Now) -> _),
             (redis::cmd("TIME"), clock),
             (info("memory"), eviction),
         ] {
@@ -48,8 +52,9 @@ impl RedisStore {
                 Connection::Node(_) => self.link.send(&command).await.map(|answer| vec![answer]),
                 Connection::Cluster(cluster) => ask_masters(cluster.clone(), command).await,
             };
+            let now = now..=now + started.elapsed();
             for answer in answers.map_err(store_error)? {
-                look(&answer, now)?;
+                look(&answer, &now)?;
             }
         }
         if matches!(connection, Connection::Cluster(_)) {
@@ -117,7 +122,7 @@ fn refused(kind: StoreErrorKind, what: impl Into<String>) -> StoreError {
     StoreError::with_source(kind, what.into())
 }
 
-fn version(hello: &Value, _: Timestamp) -> Result<(), StoreError> {
+fn version(hello: &Value, _: &Now) -> Result<(), StoreError> {
     let version = reply::property(hello, "version").ok_or_else(unexpected)?;
     match version.split('.').next().and_then(|major| major.parse::<u64>().ok()) {
         Some(major) if major >= OLDEST => Ok(()),
@@ -128,7 +133,7 @@ fn version(hello: &Value, _: Timestamp) -> Result<(), StoreError> {
     }
 }
 
-fn clock(time: &Value, now: Timestamp) -> Result<(), StoreError> {
+fn clock(time: &Value, now: &Now) -> Result<(), StoreError> {
     let Some([seconds, micros]) = reply::list(time) else { return Err(unexpected()) };
     let number = |value| std::str::from_utf8(reply::bytes(value)?).ok()?.parse::<u64>().ok();
     let (Some(seconds), Some(micros)) = (number(seconds), number(micros)) else {
@@ -136,11 +141,13 @@ fn clock(time: &Value, now: Timestamp) -> Result<(), StoreError> {
     };
     let server =
         Timestamp::from_unix_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000));
-    let off = server.saturating_since(now).max(now.saturating_since(server));
-    if off <= CLOCK {
+    // It was read at some time in between.
+    let ahead = server.saturating_since(*now.end());
+    let behind = now.start().saturating_since(server);
+    if ahead <= CLOCK && behind <= CLOCK {
         return Ok(());
     }
-    let direction = if server > now { "ahead of" } else { "behind" };
+    let (off, direction) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
     Err(refused(
         StoreErrorKind::Other,
         format!("the server's clock is {off:?} {direction} this node's: synchronize both (NTP)"),
@@ -148,7 +155,7 @@ fn clock(time: &Value, now: Timestamp) -> Result<(), StoreError> {
 }
 
 /// A server that makes room by itself would end sessions unseen, or forget that a user has them.
-fn eviction(info: &Value, _: Timestamp) -> Result<(), StoreError> {
+fn eviction(info: &Value, _: &Now) -> Result<(), StoreError> {
     let info = String::from_utf8_lossy(reply::bytes(info).ok_or_else(unexpected)?);
     let value = |name| info.lines().find_map(|line| line.trim_end().strip_prefix(name));
     match (value("maxmemory:"), value("maxmemory_policy:")) {
@@ -161,5 +168,53 @@ fn eviction(info: &Value, _: Timestamp) -> Result<(), StoreError> {
                 policy.unwrap_or("unknown"),
             ),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn an_old_server_is_refused() {
+        let at = Timestamp::from_unix_millis(0);
+        let hello = |version: &str| {
+            let pairs = [("server", "redis"), ("version", version), ("mode", "standalone")];
+            Value::Map(pairs.map(|(name, value)| (text(name), text(value))).into())
+        };
+        for fit in ["7.0.0", "7.2.4", "8.0.1", "10.1.0"] {
+            assert!(version(&hello(fit), &(at..=at)).is_ok(), "{fit}");
+        }
+        for old in ["6.2.14", "6.9.9", "0.7.0", "", "v7", "-7.0.0"] {
+            let error = version(&hello(old), &(at..=at)).expect_err("it is too old");
+            assert_eq!(error.kind(), StoreErrorKind::Other, "{old}");
+            let said = std::error::Error::source(&error).expect("what is wrong").to_string();
+            assert!(said.contains("it takes 7.0 or newer"), "{said}");
+        }
+        assert!(version(&Value::Map(Vec::new()), &(at..=at)).is_err());
+    }
+
+    #[test]
+    fn a_clock_may_be_a_second_off_while_it_was_asked() {
+        let at = |millis: u64| Timestamp::from_unix_millis(1_800_000_000_000 + millis);
+        let asked = at(10_000)..=at(14_000);
+        let time = |millis: u64| {
+            Value::Array(vec![
+                text(&(1_800_000_000 + millis / 1000).to_string()),
+                text(&(millis % 1000 * 1000 + 999).to_string()),
+            ])
+        };
+        for fit in [9_000, 10_000, 12_345, 14_000, 15_000] {
+            assert!(clock(&time(fit), &asked).is_ok(), "{fit}");
+        }
+        for (off, direction) in [(8_999, "1.001s behind"), (15_001, "1.001s ahead of")] {
+            let error = clock(&time(off), &asked).expect_err("it is off");
+            let said = std::error::Error::source(&error).expect("what is wrong").to_string();
+            assert!(said.contains(direction), "{said}");
+        }
     }
 }

@@ -11,14 +11,10 @@ use redis::{
     aio::{ConnectionLike, MultiplexedConnection},
     cluster::{ClusterClient, ClusterConfig},
     cluster_async::ClusterConnection,
-    cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
+    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo},
     sentinel::SentinelClient,
 };
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
     error::{can_be_sent_again, ends_the_connection},
@@ -32,8 +28,9 @@ pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// waits.
 const NODE_ANSWERS: Duration = Duration::from_secs(2);
 
-/// A request that is given up unanswered after so long takes the connection along: a server that is
-/// gone without a word would keep it for a quarter of an hour.
+/// When a request is given up unanswered, the server is asked whether it is there, and has this
+/// time to answer. One that is gone without a word would keep the connection for a quarter of an
+/// hour.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// So many requests are handed to a connection at once. Those beyond wait until they are woken,
@@ -65,9 +62,6 @@ pub(super) enum Connection {
     Cluster(ClusterConnection),
 }
 
-/// A connection that is being made, has been made, or could not be.
-type Attempt = watch::Receiver<Option<Result<Connection, RedisError>>>;
-
 /// One multiplexed connection, or one to each node of a Cluster.
 pub(super) struct Link {
     target: Target,
@@ -76,9 +70,21 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct Current {
-    attempt: Option<Attempt>,
+    /// What requests are sent on, and the number of the attempt that has made it.
+    connection: Option<(u64, Connection)>,
     /// What takes its place as soon as it has been made.
-    next: Option<Attempt>,
+    attempt: Option<Attempt>,
+    /// How many attempts there have been.
+    attempts: u64,
+    /// Asks whether the connection is still answered.
+    question: Option<JoinHandle<()>>,
+}
+
+/// A connection that is being made, has been made, or could not be.
+#[derive(Clone)]
+struct Attempt {
+    number: u64,
+    outcome: watch::Receiver<Option<Result<Connection, RedisError>>>,
 }
 
 impl Target {
@@ -140,6 +146,39 @@ impl Connection {
         };
         answer.and_then(Value::extract_error)
     }
+
+    /// Whether the server answers, or all masters of a Cluster do; whatever it is.
+    async fn is_answered(mut self) -> bool {
+        // What each user may ask who may use the store.
+        let question = redis::cmd("TIME");
+        let answer = match &mut self {
+            Self::Node(node) => timeout(PATIENCE, node.send_packed_command(&question)).await,
+            Self::Cluster(cluster) => {
+                let masters = MultipleNodeRoutingInfo::AllMasters;
+                let masters = RoutingInfo::MultiNode((masters, None));
+                timeout(PATIENCE, cluster.route_command(question, masters)).await
+            }
+        };
+        answer.is_ok_and(|answer| answer.err().is_none_or(|error| !ends_the_connection(&error)))
+    }
+}
+
+impl Current {
+    /// Takes over what has been made.
+    fn settle(&mut self) {
+        let Some(attempt) = &self.attempt else { return };
+        let made = match &*attempt.outcome.borrow() {
+            Some(made) => made.as_ref().ok().cloned(),
+            // It is being made still.
+            None if attempt.outcome.has_changed().is_ok() => return,
+            // The runtime that made it has ended.
+            None => None,
+        };
+        if let Some(connection) = made {
+            self.connection = Some((attempt.number, connection));
+        }
+        self.attempt = None;
+    }
 }
 
 impl Link {
@@ -154,22 +193,22 @@ impl Link {
     /// Sends a command and answers its reply. It is sent once more if the connection turns out to
     /// be lost: all commands of the store can be. The limit on how long that takes is the caller's:
     /// a timer of our own would be the second one for each request.
-    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
+    pub(super) async fn send(self: &Arc<Self>, command: &Cmd) -> Result<Value, RedisError> {
         match self.send_once(command).await {
             Err(error) if can_be_sent_again(&error) => self.send_once(command).await,
             answer => answer,
         }
     }
 
-    async fn send_once(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let (attempt, mut connection) = self.connection().await?;
-        let mut waiting = Waiting { link: self, attempt, since: Some(Instant::now()) };
+    async fn send_once(self: &Arc<Self>, command: &Cmd) -> Result<Value, RedisError> {
+        let (number, mut connection) = self.connection().await?;
+        let mut waiting = Waiting { link: self, number, is_answered: false };
         let answer = connection.send(command).await;
-        waiting.since = None;
+        waiting.is_answered = true;
         if let Err(error) = &answer
             && ends_the_connection(error)
         {
-            self.end(&waiting.attempt);
+            self.end(number);
         }
         answer
     }
@@ -179,53 +218,57 @@ impl Link {
         self.connection().await.map(|(_, connection)| connection)
     }
 
-    /// The connection, which the attempts of all that wait for it make in the background: so one
-    /// who gives up doesn't make it begin anew.
-    async fn connection(&self) -> Result<(Attempt, Connection), RedisError> {
+    /// The connection and its number. The attempts of all that wait for it make it in the
+    /// background: so one who gives up doesn't make it begin anew.
+    async fn connection(&self) -> Result<(u64, Connection), RedisError> {
         loop {
-            let mut attempt = self.attempt();
-            let known = attempt.borrow().clone();
-            if let Some(Ok(connection)) = known {
-                return Ok((attempt, connection));
-            }
-            let made = match attempt.wait_for(Option::is_some).await {
+            let mut attempt = match self.found() {
+                Ok(found) => return Ok(found),
+                Err(attempt) => attempt,
+            };
+            let made = match attempt.outcome.wait_for(Option::is_some).await {
                 Ok(made) => made.clone(),
                 // The runtime that made it has ended.
                 Err(_) => None,
             };
             match made {
-                Some(Ok(connection)) => return Ok((attempt, connection)),
+                Some(Ok(connection)) => return Ok((attempt.number, connection)),
                 Some(Err(error)) if !error.is_timeout() => return Err(error),
-                _ => self.end(&attempt),
+                _ => self.end(attempt.number),
             }
         }
     }
 
-    fn attempt(&self) -> Attempt {
+    /// Stays the same as long as all requests go to the same server. Which ones a Cluster sends
+    /// them to is not known.
+    pub(super) fn server(&self) -> Option<u64> {
+        match &self.current().connection {
+            Some((number, Connection::Node(_))) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The connection, or else what makes it.
+    fn found(&self) -> Result<(u64, Connection), Attempt> {
         let mut current = self.current();
-        // The sender has gone: it has been made, or could not be.
-        if let Some(next) = current.next.take_if(|next| next.has_changed().is_err())
-            && is_connected(&next)
-        {
-            current.attempt = Some(next);
+        current.settle();
+        if let Some(found) = &current.connection {
+            return Ok(found.clone());
         }
-        if let Some(attempt) = &current.attempt
-            && !matches!(&*attempt.borrow(), Some(Err(_)))
-        {
-            return attempt.clone();
-        }
-        current.attempt.insert(self.connect()).clone()
+        let attempt = current.attempt.clone();
+        Err(attempt.unwrap_or_else(|| self.connect(&mut current)))
     }
 
     /// Begins to connect.
-    fn connect(&self) -> Attempt {
-        let (sender, attempt) = watch::channel(None);
+    fn connect(&self, current: &mut Current) -> Attempt {
+        let (sender, outcome) = watch::channel(None);
         let target = self.target.clone();
         tokio::spawn(async move {
             let made = timeout(3 * CONNECT, target.connect()).await;
             sender.send_replace(Some(made.unwrap_or_else(|_| Err(timed_out()))));
         });
-        attempt
+        current.attempts += 1;
+        current.attempt.insert(Attempt { number: current.attempts, outcome }).clone()
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -233,32 +276,53 @@ impl Link {
     }
 
     /// The next request makes a new connection. Those that wait for an answer of this one keep it.
-    fn end(&self, attempt: &Attempt) {
+    fn end(&self, number: u64) {
         let mut current = self.current();
-        if current.attempt.take_if(|current| current.same_channel(attempt)).is_some() {
-            current.attempt = current.next.take();
+        current.connection.take_if(|(current, _)| *current == number);
+        current.attempt.take_if(|attempt| attempt.number == number);
+    }
+
+    /// A request was given up: its client has hung up, or the server has fallen silent.
+    fn doubt(self: &Arc<Self>, number: u64) {
+        let mut current = self.current();
+        current.settle();
+        let Some((_, connection)) =
+            current.connection.as_ref().filter(|(current, _)| *current == number)
+        else {
+            return;
+        };
+        if current.question.as_ref().is_some_and(|question| !question.is_finished()) {
+            return;
         }
+        let Ok(runtime) = Handle::try_current() else {
+            // Nothing can be asked from here.
+            drop(current);
+            return self.end(number);
+        };
+        let (link, connection) = (Arc::clone(self), connection.clone());
+        current.question = Some(runtime.spawn(async move {
+            if !connection.is_answered().await {
+                link.replace(number);
+            }
+        }));
     }
 
     /// A server has fallen silent. The others of a Cluster have not: they are asked by the old
     /// connection until there is a new one.
-    fn replace(&self, attempt: &Attempt) {
-        let is_cluster = matches!(&*attempt.borrow(), Some(Ok(Connection::Cluster(_))));
-        // What is dropped outside of a runtime can't make a connection.
-        if !is_cluster || Handle::try_current().is_err() {
-            return self.end(attempt);
-        }
+    fn replace(&self, number: u64) {
         let mut current = self.current();
-        if current.next.is_none()
-            && current.attempt.as_ref().is_some_and(|current| current.same_channel(attempt))
-        {
-            current.next = Some(self.connect());
+        current.settle();
+        match &current.connection {
+            Some((found, connection)) if *found == number => {
+                if matches!(connection, Connection::Node(_)) {
+                    current.connection = None;
+                } else if current.attempt.is_none() {
+                    self.connect(&mut current);
+                }
+            }
+            _ => {}
         }
     }
-}
-
-fn is_connected(attempt: &Attempt) -> bool {
-    matches!(&*attempt.borrow(), Some(Ok(_)))
 }
 
 pub(super) fn timed_out() -> RedisError {
@@ -267,16 +331,15 @@ pub(super) fn timed_out() -> RedisError {
 
 /// A request that waits for its answer.
 struct Waiting<'a> {
-    link: &'a Link,
-    attempt: Attempt,
-    /// `None` when it is there.
-    since: Option<Instant>,
+    link: &'a Arc<Link>,
+    number: u64,
+    is_answered: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.since.is_some_and(|since| since.elapsed() >= PATIENCE) {
-            self.link.replace(&self.attempt);
+        if !self.is_answered {
+            self.link.doubt(self.number);
         }
     }
 }

@@ -105,9 +105,16 @@ const LONGEST_PREFIX: usize = 64;
 /// `store_timeout` of the layer decides how long a request waits. The limits of the client are set
 /// so that they are not shorter: an attempt to connect takes two seconds and is repeated, a node of
 /// a Cluster has two seconds to answer and is then asked again. Who calls the store past the layer
-/// needs a limit of its own; only `check` ends by itself, after a minute at the most. A
-/// `response_timeout` that a `ClusterClient` was built with limits the whole call as well: build it
-/// without.
+/// needs a limit of its own; only `check` ends by itself, after a minute at the most.
+///
+/// * The limits of a `SentinelClient` can't be set. Each time the store connects, it asks a
+///   sentinel for the master, and the master whether it is one; either has a second to be connected
+///   to and half a second to answer. A master that takes longer can't be connected to, whatever
+///   `store_timeout` is; one that becomes slow later is waited for.
+/// * A `response_timeout` that a `ClusterClient` was built with limits the whole call as well:
+///   build it without.
+/// * When a request is given up, the server is asked whether it is there. A connection on which a
+///   quarter of a second passes without an answer is replaced.
 #[derive(Clone)]
 pub struct RedisStore {
     link: Arc<Link>,

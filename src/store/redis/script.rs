@@ -1,6 +1,6 @@
 //! The scripts that the server runs, each on one key.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
@@ -48,7 +48,7 @@ impl Script {
     /// Runs it on a key.
     pub(super) async fn run(
         &self,
-        link: &Link,
+        link: &Arc<Link>,
         key: &[u8],
         arguments: &[&[u8]],
     ) -> Result<Value, RedisError> {

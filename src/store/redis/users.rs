@@ -1,6 +1,6 @@
 //! All sessions of a user: the index, which holds hints, and what goes by it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::future::join_all;
 use redis::Value;
@@ -273,24 +273,34 @@ impl RedisStore {
         after: Option<SessionKey>,
         most: usize,
     ) -> Result<(Vec<Entry>, bool), StoreError> {
-        let mut lowest = std::collections::BTreeMap::new();
-        let (mut cursor, mut are_all) = (Vec::from(*b"0"), true);
-        loop {
-            let entries;
-            (cursor, entries) = self.scan(user, &cursor).await?;
-            for entry in entries {
-                if Some(entry.key) > after {
-                    lowest.insert(entry.key, entry);
+        let mut lowest = BTreeMap::new();
+        let mut are_all = true;
+        // Where to go on means nothing to another server, which may take over in between: so all is
+        // gone through twice then. Which server of a Cluster has the index can't be told.
+        for _ in 0..2 {
+            let (server, mut cursor, mut answers) = (self.link.server(), Vec::from(*b"0"), 0);
+            loop {
+                let entries;
+                answers += 1;
+                (cursor, entries) = self.scan(user, &cursor).await?;
+                for entry in entries {
+                    if Some(entry.key) > after {
+                        lowest.insert(entry.key, entry);
+                    }
+                    if lowest.len() > most {
+                        lowest.pop_last();
+                        are_all = false;
+                    }
                 }
-                if lowest.len() > most {
-                    lowest.pop_last();
-                    are_all = false;
+                if cursor == b"0" {
+                    break;
                 }
             }
-            if cursor == b"0" {
-                return Ok((lowest.into_values().collect(), are_all));
+            if answers == 1 || (server.is_some() && server == self.link.server()) {
+                break;
             }
         }
+        Ok((lowest.into_values().collect(), are_all))
     }
 
     /// Some members of the index, and where to go on; zero at the beginning and at the end. A

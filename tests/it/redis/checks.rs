@@ -14,7 +14,10 @@ use tower_wristband::{
 };
 
 use super::{Known, at, change, cluster, now, on, on_sentinels, sentinel, single, user};
-use crate::servers::{Server, free_port, server};
+use crate::{
+    proxy::{Fault, Proxy},
+    servers::{Server, free_port, server},
+};
 
 /// What an error says, with all its sources.
 fn text(error: &StoreError) -> String {
@@ -138,6 +141,15 @@ async fn clocks_that_differ_are_told() {
         let earlier = store.check(earlier).await.unwrap_err();
         assert!(text(&earlier).contains("ahead of this node's"), "{}", text(&earlier));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_long_to_connect_to_has_no_wrong_clock() {
+    let server = Server::redis(&[]).await;
+    let proxy = Proxy::to(&server.address()).await;
+    // It is asked twice before its clock is.
+    proxy.set_for(b"HELLO", Fault::Slow(Duration::from_millis(700))).await;
+    at(&proxy.address()).check(now()).await.unwrap();
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tower_wristband::store::SessionStore;
 
 use super::{
     Known, connect,
-    load::{Load, Promise, is_soon},
+    load::{Load, is_soon},
     now, on_cluster, on_sentinels,
 };
 use crate::{
@@ -24,7 +24,7 @@ pub(super) fn store_on(cluster: &Cluster) -> tower_wristband::RedisStore {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_fails_over_in_order_loses_nothing() {
     let cluster = Cluster::start().await;
-    let load = Load::start(&store_on(&cluster), Promise::KeepsAll);
+    let load = Load::start(&store_on(&cluster));
     load.progress(300).await;
     for node in [3, 4, 0] {
         take_over(&cluster.nodes[node]).await;
@@ -50,12 +50,15 @@ pub async fn take_over(replica: &Server) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_of_a_cluster_that_is_killed_is_replaced() {
     let mut cluster = Cluster::start().await;
-    let load = Load::start(&store_on(&cluster), Promise::MayLoseTheLatest);
+    let load = Load::start(&store_on(&cluster));
     load.progress(300).await;
+    load.fails_over(&cluster.nodes[0], &cluster.nodes[3]).await;
     cluster.nodes[0].kill();
     cluster.nodes[3].until_answer("INFO replication", "role:master").await;
     load.progress(1000).await;
     cluster.nodes[0].start().await;
+    cluster.nodes[0].until_answer("INFO replication", "role:slave").await;
+    load.has_failed_over();
     load.progress(300).await;
     load.finish().await;
 }
@@ -63,12 +66,15 @@ async fn a_master_of_a_cluster_that_is_killed_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_of_a_cluster_that_falls_silent_is_replaced() {
     let cluster = Cluster::start().await;
-    let load = Load::start(&store_on(&cluster), Promise::MayLoseTheLatest);
+    let load = Load::start(&store_on(&cluster));
     load.progress(300).await;
+    load.fails_over(&cluster.nodes[1], &cluster.nodes[4]).await;
     cluster.nodes[1].suspend();
     cluster.nodes[4].until_answer("INFO replication", "role:master").await;
     load.progress(1000).await;
     cluster.nodes[1].resume();
+    cluster.nodes[1].until_answer("INFO replication", "role:slave").await;
+    load.has_failed_over();
     load.progress(300).await;
     load.finish().await;
 }
@@ -110,8 +116,7 @@ pub(super) const MOVING: std::ops::Range<u16> = 0..400;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_are_written_to_while_their_slots_move() {
     let cluster = Cluster::start().await;
-    let load =
-        Load::with_sessions(&store_on(&cluster), Promise::KeepsAll, || Known::in_slots(&MOVING));
+    let load = Load::with_sessions(&store_on(&cluster), || Known::in_slots(&MOVING));
     load.progress(500).await;
     let moved = move_slots(&cluster, 0, 1).await;
     assert!(moved > 100, "{moved} keys");
@@ -175,9 +180,11 @@ pub(super) fn store_behind(sentinels: &Sentinels) -> tower_wristband::RedisStore
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_behind_sentinel_that_is_killed_is_replaced() {
     let mut sentinels = Sentinels::start().await;
-    let load = Load::start(&store_behind(&sentinels), Promise::MayLoseTheLatest);
+    let load = Load::start(&store_behind(&sentinels));
     load.progress(300).await;
+    load.fails_over(&sentinels.master, &sentinels.replica).await;
     sentinels.master.kill();
+    load.has_failed_over();
     sentinels.replica.until_answer("INFO replication", "role:master").await;
     load.progress(300).await;
     // The old one comes back, and is told that it is a replica now.
@@ -191,11 +198,13 @@ async fn a_master_behind_sentinel_that_is_killed_is_replaced() {
 async fn a_master_behind_sentinel_that_falls_silent_is_replaced() {
     let sentinels = Sentinels::start().await;
     let store = store_behind(&sentinels);
-    let load = Load::start(&store, Promise::MayLoseTheLatest);
+    let load = Load::start(&store);
     load.progress(300).await;
     // Its connections stay open, and no reply ever comes.
+    load.fails_over(&sentinels.master, &sentinels.replica).await;
     sentinels.master.suspend();
     sentinels.replica.until_answer("INFO replication", "role:master").await;
+    load.has_failed_over();
     let start = Instant::now();
     load.progress(300).await;
     is_soon(start);
@@ -206,11 +215,13 @@ async fn a_master_behind_sentinel_that_falls_silent_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_that_sentinel_is_told_to_make_is_followed() {
     let sentinels = Sentinels::start().await;
-    let load = Load::start(&store_behind(&sentinels), Promise::MayLoseTheLatest);
+    let load = Load::start(&store_behind(&sentinels));
     load.progress(300).await;
+    load.fails_over(&sentinels.master, &sentinels.replica).await;
     assert_eq!(sentinels.sentinels[0].ask("SENTINEL FAILOVER sessions"), "+OK\r\n");
     sentinels.replica.until_answer("INFO replication", "role:master").await;
     sentinels.master.until_answer("INFO replication", "role:slave").await;
+    load.has_failed_over();
     load.progress(300).await;
     load.finish().await;
 }

@@ -11,7 +11,7 @@ use tower_wristband::{
 
 use super::{
     Known, at, change, connect,
-    load::{Load, Promise, is_soon},
+    load::{Load, is_soon},
     now, on, user,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_under_load_loses_nothing_and_nothing_comes_back() {
     let mut server = Server::redis(&[]).await;
-    let load = Load::start(&on(&server), Promise::KeepsAll);
+    let load = Load::start(&on(&server));
     for _ in 0..3 {
         load.progress(300).await;
         server.kill();
@@ -37,7 +37,7 @@ async fn a_server_that_is_killed_under_load_loses_nothing_and_nothing_comes_back
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scripts_that_are_flushed_are_sent_again() {
     let server = Server::redis(&[]).await;
-    let load = Load::start(&on(&server), Promise::KeepsAll);
+    let load = Load::start(&on(&server));
     for _ in 0..10 {
         load.progress(100).await;
         assert_eq!(server.ask("SCRIPT FLUSH"), "+OK\r\n");

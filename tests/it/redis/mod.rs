@@ -10,6 +10,7 @@ mod faults;
 mod feed;
 mod index;
 mod load;
+mod silence;
 mod stored;
 mod takeover;
 mod tap;

@@ -1,4 +1,4 @@
-//! Another server takes over while a user's sessions are ended.
+//! Another server takes over while a user's sessions are ended or listed.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
 };
-use tower_wristband::store::SessionStore;
+use tower_wristband::{RedisStore, UserId, store::SessionStore};
 
-use super::{Known, at, connect, index::hint, now, on, user};
+use super::{Known, at, connect, index::hint, keys_of, now, on, user};
 use crate::servers::Server;
 
 /// So many that a server tells them in several answers.
@@ -66,33 +66,64 @@ async fn take_over_at_second_scan(listener: TcpListener, first: String, other: S
     }
 }
 
+/// A user's index on two servers, and the one session that there is: on the other server, where
+/// who goes on at the place where the first left off misses it.
+struct Hidden {
+    first: Server,
+    other: Server,
+    user: UserId,
+    living: Known,
+}
+
+impl Hidden {
+    async fn new() -> Self {
+        let (first, other) = (Server::redis(&[]).await, Server::redis(&[]).await);
+        let user = user();
+        let index = format!("wristband:u:{user}");
+        let known: Vec<_> = (0..HINTS).map(|_| Known::of(&user)).collect();
+        let (mut to_first, mut to_other) = (connect(&first).await, connect(&other).await);
+        for connection in [&mut to_first, &mut to_other] {
+            let mut command = redis::cmd("ZADD");
+            command.arg(&index);
+            for known in &known {
+                command.arg(known.record.absolute_deadline().as_unix_millis()).arg(hint(known));
+            }
+            let added: usize = command.query_async(connection).await.unwrap();
+            assert_eq!(added, HINTS);
+        }
+        let (_, cursor) = told_from(&mut to_first, &index, 0).await;
+        let (told, _) = told_from(&mut to_other, &index, cursor).await;
+        // A list that goes on behind the others it has seen doesn't come back to the lowest.
+        let missed = known.into_iter().filter(|known| !told.contains(&hint(known)));
+        let living = missed.min_by_key(|known| known.key).expect("a part is missed");
+        living.create(&on(&other)).await;
+        Self { first, other, user, living }
+    }
+
+    /// A store for which the other server takes over in the midst of the index.
+    async fn store(&self) -> RedisStore {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let store = at(&listener.local_addr().unwrap().to_string());
+        tokio::spawn(take_over_at_second_scan(
+            listener,
+            self.first.address(),
+            self.other.address(),
+        ));
+        store
+    }
+}
+
 #[tokio::test]
 async fn no_session_is_hidden_by_a_server_that_takes_over_before_any_was_found() {
-    let (first, other) = (Server::redis(&[]).await, Server::redis(&[]).await);
-    let user = user();
-    let index = format!("wristband:u:{user}");
-    let known: Vec<_> = (0..HINTS).map(|_| Known::of(&user)).collect();
-    let (mut to_first, mut to_other) = (connect(&first).await, connect(&other).await);
-    for connection in [&mut to_first, &mut to_other] {
-        let mut command = redis::cmd("ZADD");
-        command.arg(&index);
-        for known in &known {
-            command.arg(known.record.absolute_deadline().as_unix_millis()).arg(hint(known));
-        }
-        let added: usize = command.query_async(connection).await.unwrap();
-        assert_eq!(added, HINTS);
-    }
-    // The one session that there is: who goes on at the other server where the first left off misses it.
-    let (_, cursor) = told_from(&mut to_first, &index, 0).await;
-    let (told, _) = told_from(&mut to_other, &index, cursor).await;
-    let living = known.iter().find(|known| !told.contains(&hint(known))).expect("a part is missed");
-    living.create(&on(&other)).await;
+    let hidden = Hidden::new().await;
+    let store = hidden.store().await;
+    assert_eq!(store.destroy_user(hidden.user.clone(), None, 0, now()).await.unwrap(), 1);
+    assert!(hidden.living.load(&on(&hidden.other)).await.is_none());
+}
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let store = at(&listener.local_addr().unwrap().to_string());
-    let leading = take_over_at_second_scan(listener, first.address(), other.address());
-    let leading = tokio::spawn(leading);
-    assert_eq!(store.destroy_user(user, None, 0, now()).await.unwrap(), 1);
-    assert!(living.load(&on(&other)).await.is_none());
-    leading.abort();
+#[tokio::test]
+async fn no_session_is_missing_in_a_list_while_a_server_takes_over() {
+    let hidden = Hidden::new().await;
+    let store = hidden.store().await;
+    assert_eq!(keys_of(&store, &hidden.user).await, [hidden.living.key]);
 }
