@@ -6,14 +6,14 @@ use shuttle::future::block_on;
 use tokio::sync::Notify;
 use tower_wristband::{
     CachedStore, MemoryStore,
-    store::{Change, Feed, FeedEvent, Heartbeat, SessionStore, Updated},
+    store::{Change, Feed, FeedEvent, Heartbeat, Record, Rotated, SessionStore, Updated},
     testing::{FaultyStore, ManualClock},
 };
 
 use crate::{
     remote::Remote,
-    schedules::explore,
-    support::{KEY, NOW, field, join, login, proof, record, start, user, wait},
+    schedules::{explore, explore_each},
+    support::{KEY, NOW, field, give_up_after, join, key, login, proof, record, start, user, wait},
 };
 
 /// A store with one session of alice's, and a cache in front of it that keeps copies.
@@ -69,6 +69,100 @@ fn what_a_node_writes_it_reads_itself() {
         assert_eq!(read().field("a"), Some("1"));
         join(load);
         assert_eq!(read().field("a"), Some("1"));
+    });
+}
+
+/// Writes through the cache while somebody loads the session: who loads it afterwards sees that,
+/// and goes on to when the other load is over.
+fn write_beside_a_load(write: impl FnOnce(&CachedStore), is_seen: impl Fn(Option<Record>) -> bool) {
+    let store = MemoryStore::new();
+    let cached = cached(&store, Remote(store.clone()));
+    let load = loads(&cached);
+    write(&cached);
+    assert!(is_seen(wait(cached.load(KEY, proof(0), NOW))));
+    join(load);
+    assert!(is_seen(wait(cached.load(KEY, proof(0), NOW))));
+}
+
+#[test]
+fn who_rotates_uses_no_copy_with_the_old_proof() {
+    explore(|| {
+        write_beside_a_load(
+            |cached| {
+                let change = Change::new(2);
+                let rotated = wait(cached.rotate(KEY, proof(0), proof(1), change, None, NOW));
+                assert_eq!(rotated, Rotated::Stored);
+            },
+            |read| read.is_some_and(|record| record.proof() == proof(1)),
+        );
+    });
+}
+
+#[test]
+fn who_touches_a_session_uses_no_copy_from_before() {
+    explore(|| {
+        let later = NOW + Duration::from_secs(30);
+        write_beside_a_load(
+            |cached| assert!(wait(cached.touch(KEY, 1, later))),
+            |read| read.is_some_and(|record| record.last_seen_at() == later),
+        );
+    });
+}
+
+#[test]
+fn who_ends_a_session_uses_no_copy_of_it() {
+    explore(|| {
+        write_beside_a_load(
+            |cached| assert!(wait(cached.destroy(KEY, None, NOW))),
+            |read| read.is_none(),
+        );
+    });
+}
+
+#[test]
+fn who_logs_in_beyond_the_cap_uses_no_copy_of_what_that_ends() {
+    explore(|| {
+        write_beside_a_load(
+            |cached| wait(cached.create(key(2), record(&login(2, "alice")), Some(1), NOW)),
+            |read| read.is_none(),
+        );
+    });
+}
+
+#[test]
+fn who_creates_a_session_is_not_told_that_there_was_none() {
+    explore(|| {
+        let store = MemoryStore::new();
+        let cached = cached(&store, Remote(store.clone()));
+        let load = start(&cached, |cached| drop(wait(cached.load(key(2), proof(0), NOW))));
+        wait(cached.create(key(2), record(&login(2, "bob")), None, NOW));
+        assert!(wait(cached.load(key(2), proof(0), NOW)).is_some());
+        join(load);
+        assert!(wait(cached.load(key(2), proof(0), NOW)).is_some());
+    });
+}
+
+#[test]
+fn no_copy_from_before_a_write_that_was_dropped_is_used_after_it() {
+    // Before the store has done it, and before it has answered.
+    const POLLS: usize = 2;
+    explore_each(2 * POLLS, |number| {
+        let (polls, rotates) = (number % POLLS, number < POLLS);
+        let store = MemoryStore::new();
+        let cached = cached(&store, Remote(store.clone()));
+        let load = loads(&cached);
+        let is_dropped = if rotates {
+            let rotated = cached.rotate(KEY, proof(0), proof(1), Change::new(2), None, NOW);
+            block_on(give_up_after(polls, rotated)).is_none()
+        } else {
+            block_on(give_up_after(polls, cached.destroy(KEY, None, NOW))).is_none()
+        };
+        assert!(is_dropped);
+        let stored = wait(store.load(KEY, proof(0), NOW)).map(|record| record.proof());
+        let read = || wait(cached.load(KEY, proof(0), NOW)).map(|record| record.proof());
+        assert_eq!(read(), stored);
+        join(load);
+        assert_eq!(read(), stored);
     });
 }
 

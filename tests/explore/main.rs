@@ -5,6 +5,7 @@
 
 mod cache;
 mod cancellation;
+mod ending;
 mod feed;
 mod handle;
 mod memory;

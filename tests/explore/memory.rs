@@ -1,5 +1,7 @@
 //! The memory store.
 
+use std::time::Duration;
+
 use shuttle::future::block_on;
 use tower_wristband::{
     MemoryStore, StoreErrorKind, Timestamp,
@@ -35,6 +37,53 @@ fn no_write_brings_back_a_session_that_was_destroyed() {
         assert!(wait(store.load(KEY, proof(0), NOW)).is_none());
         assert!(store.is_empty());
         assert!(wait(store.list(user("alice"), None, 9, NOW)).is_empty());
+    });
+}
+
+#[test]
+fn no_touch_brings_back_a_session_that_was_destroyed() {
+    explore(|| {
+        let store = store_with(&login(1, "alice"));
+        let later = NOW + Duration::from_secs(30);
+        let seen = start(&store, move |store| wait(store.touch(KEY, 1, later)));
+        assert!(wait(store.destroy(KEY, None, NOW)));
+        assert!(wait(store.load(KEY, proof(0), NOW)).is_none());
+        join(seen);
+        assert!(wait(store.load(KEY, proof(0), later)).is_none());
+        assert!(store.is_empty());
+    });
+}
+
+#[test]
+fn no_handle_of_an_older_login_writes() {
+    explore(|| {
+        let store = store_with(&login(1, "alice"));
+        let stale = start(&store, |store| {
+            drop(wait(store.update(KEY, field(2, "a", 1), 1, None, NOW)));
+        });
+        // What was written before it is cleared.
+        let change = login(3, "alice").with_cleared_fields();
+        let rotated = wait(store.rotate(KEY, proof(0), proof(1), change, None, NOW));
+        assert_eq!(rotated, Rotated::Stored);
+        join(stale);
+        let stored = wait(store.load(KEY, proof(1), NOW)).expect("it lives");
+        assert_eq!(stored.field("a"), None);
+    });
+}
+
+#[test]
+fn no_handle_of_an_older_login_counts_as_activity() {
+    explore(|| {
+        let store = store_with(&login(1, "alice"));
+        // Without the new login, the session has ended by then.
+        let [soon, late] = [30, 70].map(|seconds| NOW + Duration::from_secs(seconds));
+        let stale = start(&store, move |store| wait(store.touch(KEY, 1, late)));
+        let change = login(2, "alice");
+        let rotated = wait(store.rotate(KEY, proof(0), proof(1), change, None, soon));
+        assert_eq!(rotated, Rotated::Stored);
+        assert!(!join(stale));
+        let stored = wait(store.load(KEY, proof(1), late)).expect("it lives");
+        assert_eq!(stored.last_seen_at(), soon);
     });
 }
 
@@ -218,7 +267,7 @@ fn no_sweep_removes_a_session_that_has_been_seen() {
         let is_seen = join(seen);
         assert_eq!(wait(store.load(KEY, proof(0), deadline)).is_some(), is_seen);
         // Its next deadline is not forgotten.
-        wait(store.sweep(9, deadline + std::time::Duration::from_secs(60)));
+        wait(store.sweep(9, deadline + Duration::from_secs(60)));
         assert!(store.is_empty());
     });
 }

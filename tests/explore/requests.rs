@@ -53,6 +53,27 @@ fn no_slow_request_brings_back_a_token_that_was_replaced() {
 }
 
 #[test]
+fn no_request_that_came_before_a_login_writes_after_it() {
+    explore(|| {
+        let site = Site::new();
+        let old = site.log_in();
+        let slow = start(&(site.clone(), old.clone()), |(site, old)| {
+            site.request(Some(&old), async |session| write(session, "a").await)
+        });
+        let answer = site.request(Some(&old), async |session| {
+            // What was written before it.
+            session.clear().expect("there is a session");
+            session.log_in("alice").expect("the head is not sent");
+        });
+        let new = answer.cookie.expect("it is stored");
+        assert!(!join(slow).sets_cookie);
+        assert_eq!(site.field(&new, "a"), None);
+        assert!(site.lets_in(&new));
+        assert!(!site.lets_in(&old));
+    });
+}
+
+#[test]
 fn of_two_requests_that_rotate_one_gets_a_cookie_and_both_are_stored() {
     explore(|| {
         let site = Site::new();

@@ -18,6 +18,7 @@ use crate::{remote::Remote, support::NOW};
 #[derive(Clone)]
 pub struct Site {
     pub store: MemoryStore,
+    pub clock: ManualClock,
     pub layer: SessionLayer,
 }
 
@@ -38,16 +39,17 @@ impl Site {
 
     /// With other options.
     pub fn with(options: impl FnOnce(SessionLayerBuilder) -> SessionLayerBuilder) -> Self {
-        let store = MemoryStore::new();
+        let (store, clock) = (MemoryStore::new(), ManualClock::at(NOW));
         // Each token is another, and the same in each schedule.
         let tokens = AtomicU8::new(1);
         let builder = SessionLayer::builder(Remote(store.clone()))
-            .clock(ManualClock::at(NOW))
+            .clock(clock.clone())
             .random_source(move |bytes| {
                 bytes.fill(tokens.fetch_add(1, Ordering::Relaxed));
                 Ok(())
             });
-        Self { store, layer: options(builder).build().expect("the options are valid").optional() }
+        let layer = options(builder).build().expect("the options are valid").optional();
+        Self { store, clock, layer }
     }
 
     /// The cookie of a new session of alice's.
@@ -61,6 +63,16 @@ impl Site {
         cookie: Option<&HeaderValue>,
         handler: impl AsyncFn(Session) -> T + Clone,
     ) -> Answer<T> {
+        let Answer { cookie, sets_cookie, value } = self.try_send(cookie, handler).await;
+        Answer { cookie, sets_cookie, value: value.expect("it is not refused") }
+    }
+
+    /// Sends a request, which may be given up. If it is refused, there is no value.
+    pub async fn try_send<T>(
+        &self,
+        cookie: Option<&HeaderValue>,
+        handler: impl AsyncFn(Session) -> T + Clone,
+    ) -> Answer<Option<T>> {
         let mut request = Request::new(());
         if let Some(cookie) = cookie {
             request.headers_mut().insert(header::COOKIE, cookie.clone());
@@ -72,9 +84,7 @@ impl Site {
         });
         let response = self.layer.layer(service).oneshot(request).await.expect("infallible");
         let sets_cookie = response.headers().contains_key(header::SET_COOKIE);
-        let cookie = cookie_from(&response);
-        let value = response.into_body().expect("the handler was called");
-        Answer { cookie, sets_cookie, value }
+        Answer { cookie: cookie_from(&response), sets_cookie, value: response.into_body() }
     }
 
     pub fn request<T>(

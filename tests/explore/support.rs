@@ -1,6 +1,6 @@
 //! What the explorations share.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use shuttle::{
     future::block_on,
@@ -45,6 +45,21 @@ pub fn record(change: &Change) -> Record {
 /// The answer of a store that answers at once, or as soon as it is polled.
 pub fn wait<T>(future: StoreFuture<T>) -> T {
     block_on(future).expect("the store works")
+}
+
+/// Waits for the future, but drops it when it has been pending so often.
+pub async fn give_up_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// Runs it in a thread of its own.
