@@ -148,7 +148,7 @@ impl Connection {
     }
 
     /// Whether the server answers, or all masters of a Cluster do; whatever it is.
-    async fn is_answered(mut self) -> bool {
+    async fn answers(mut self) -> bool {
         // What each user may ask who may use the store.
         let question = redis::cmd("TIME");
         let answer = match &mut self {
@@ -301,7 +301,7 @@ impl Link {
         };
         let (link, connection) = (Arc::clone(self), connection.clone());
         current.question = Some(runtime.spawn(async move {
-            if !connection.is_answered().await {
+            if !connection.answers().await {
                 link.replace(number);
             }
         }));
