@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{task::JoinSet, time::timeout};
 use tower_wristband::{
-    RedisStore, SessionKey,
+    RedisStore,
     store::{FeedEvent, SessionStore, Stamp},
 };
 
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// A session that has been written.
 struct Written {
-    key: SessionKey,
+    known: Known,
     /// How much the listener had heard before.
     since: usize,
     /// When it had been acknowledged.
@@ -31,6 +31,7 @@ struct Written {
 
 /// Writers that go on until they are told to stop, each time to another session.
 pub(super) struct Writers {
+    store: RedisStore,
     stops: Arc<AtomicBool>,
     writes: Arc<AtomicUsize>,
     tasks: JoinSet<Vec<Written>>,
@@ -42,6 +43,7 @@ impl Writers {
         listener: &Listener,
         next: impl Fn() -> Known + Clone + Send + Sync + 'static,
     ) -> Self {
+        let store = store.clone();
         let (stops, writes) = (Arc::default(), Arc::default());
         let mut tasks = JoinSet::new();
         for _ in 0..8 {
@@ -52,10 +54,10 @@ impl Writers {
                 while !AtomicBool::load(&stops, Ordering::Relaxed) {
                     let known = next();
                     let since = heard.lock().unwrap().len();
-                    let create = store.create(known.key, known.record, None, now());
+                    let create = store.create(known.key, known.record.clone(), None, now());
                     if matches!(timeout(LIMIT, create).await, Ok(Ok(()))) {
                         let acknowledged = stamp().await;
-                        written.push(Written { key: known.key, since, acknowledged });
+                        written.push(Written { known, since, acknowledged });
                         AtomicUsize::fetch_add(&writes, 1, Ordering::Relaxed);
                     } else {
                         tokio::task::yield_now().await;
@@ -64,7 +66,7 @@ impl Writers {
                 written
             });
         }
-        Self { stops, writes, tasks }
+        Self { store, stops, writes, tasks }
     }
 
     /// Waits for so many more writes.
@@ -76,6 +78,22 @@ impl Writers {
     /// Stops them. Before the feed first proved to be as fresh as a write, it must have told of
     /// that write, or of a gap.
     pub(super) async fn audit(self, listener: &Listener) {
+        let untold = self.untold(listener).await;
+        let keys: Vec<_> = untold.iter().map(|known| known.key).collect();
+        assert!(keys.is_empty(), "{keys:?} were written, and not told in time");
+    }
+
+    /// The same where a master was silent while another took its place: until it hears of that, it
+    /// acknowledges what it then loses.
+    pub(super) async fn audit_what_is_left(self, listener: &Listener) {
+        let store = self.store.clone();
+        for known in self.untold(listener).await {
+            let left = known.load(&store).await;
+            assert!(left.is_none(), "{} was written, and not told in time", known.key);
+        }
+    }
+
+    async fn untold(self, listener: &Listener) -> Vec<Known> {
         self.stops.store(true, Ordering::Relaxed);
         let written: Vec<_> = self.tasks.join_all().await.into_iter().flatten().collect();
         assert!(!written.is_empty());
@@ -89,13 +107,13 @@ impl Writers {
                 _ => None,
             })
             .collect();
-        for Written { key, since, acknowledged } in written {
-            let first = proofs.partition_point(|(_, stamp)| !is_later(*stamp, acknowledged));
+        let is_untold = |Written { known, since, acknowledged }: &Written| {
+            let first = proofs.partition_point(|(_, stamp)| !is_later(*stamp, *acknowledged));
             let end = proofs[first].0;
-            let told = heard[since..end]
-                .iter()
-                .any(|event| matches!(event, FeedEvent::Gap) || *event == FeedEvent::Changed(key));
-            assert!(told, "{key} was written, and is not told before event {end}");
-        }
+            !heard[*since..end].iter().any(|event| {
+                matches!(event, FeedEvent::Gap) || *event == FeedEvent::Changed(known.key)
+            })
+        };
+        written.into_iter().filter(is_untold).map(|written| written.known).collect()
     }
 }

@@ -57,7 +57,7 @@ async fn a_feed_follows_when_masters_of_a_cluster_die_or_fall_silent() {
     writers.progress(500).await;
     cluster.nodes[1].resume();
     writers.progress(500).await;
-    writers.audit(&listener).await;
+    writers.audit_what_is_left(&listener).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
