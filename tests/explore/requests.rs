@@ -1,10 +1,12 @@
 //! Requests that race each other.
 
+use http::HeaderValue;
+use shuttle::thread::JoinHandle;
 use tower_wristband::Session;
 
 use crate::{
     schedules::explore,
-    site::Site,
+    site::{Answer, Site},
     support::{join, join_all, start},
 };
 
@@ -17,14 +19,19 @@ async fn write(session: Session, name: &'static str) -> bool {
     is_live
 }
 
+/// Starts a request that does so.
+fn start_write(site: &Site, cookie: &HeaderValue, name: &'static str) -> JoinHandle<Answer<bool>> {
+    start(&(site.clone(), cookie.clone()), move |(site, cookie)| {
+        site.request(Some(&cookie), async |session| write(session, name).await)
+    })
+}
+
 #[test]
 fn no_slow_request_brings_back_a_session_that_was_logged_out() {
     explore(|| {
         let site = Site::new();
         let cookie = site.log_in();
-        let slow = start(&(site.clone(), cookie.clone()), |(site, cookie)| {
-            site.request(Some(&cookie), async |session| write(session, "a").await)
-        });
+        let slow = start_write(&site, &cookie, "a");
         let answer = site.request(Some(&cookie), async |session| session.log_out().await);
         answer.value.expect("it is stored");
         assert!(!site.lets_in(&cookie));
@@ -39,9 +46,7 @@ fn no_slow_request_brings_back_a_token_that_was_replaced() {
     explore(|| {
         let site = Site::new();
         let old = site.log_in();
-        let slow = start(&(site.clone(), old.clone()), |(site, old)| {
-            site.request(Some(&old), async |session| write(session, "a").await)
-        });
+        let slow = start_write(&site, &old, "a");
         let answer = site.request(Some(&old), async |session| session.rotate());
         let new = answer.cookie.expect("nobody else rotates");
         assert!(!site.lets_in(&old));
@@ -57,9 +62,7 @@ fn no_request_that_came_before_a_login_writes_after_it() {
     explore(|| {
         let site = Site::new();
         let old = site.log_in();
-        let slow = start(&(site.clone(), old.clone()), |(site, old)| {
-            site.request(Some(&old), async |session| write(session, "a").await)
-        });
+        let slow = start_write(&site, &old, "a");
         let answer = site.request(Some(&old), async |session| {
             // What was written before it.
             session.clear().expect("there is a session");
@@ -132,11 +135,7 @@ fn parallel_requests_that_write_different_fields_both_win() {
     explore(|| {
         let site = Site::new();
         let cookie = site.log_in();
-        let fields = ["a", "b"].map(|name| {
-            start(&(site.clone(), cookie.clone()), move |(site, cookie)| {
-                site.request(Some(&cookie), async |session| write(session, name).await)
-            })
-        });
+        let fields = ["a", "b"].map(|name| start_write(&site, &cookie, name));
         assert!(join_all(fields).iter().all(|answer| answer.value));
         assert_eq!(["a", "b"].map(|name| site.field(&cookie, name)), [Some(1); 2]);
     });
