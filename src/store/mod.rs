@@ -92,6 +92,8 @@ mod cached;
 pub mod choosing {
     #![doc = include_str!("choosing.md")]
 }
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis", feature = "sqlite"))]
+mod clocks;
 mod fanout;
 mod feed;
 mod future;

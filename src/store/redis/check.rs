@@ -19,14 +19,12 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
+    store::clocks,
     token::RandomSource,
 };
 
 /// The oldest version that the tests run on.
 const OLDEST: u64 = 7;
-
-/// How far the server's clock may be off.
-const CLOCK: Duration = Duration::from_secs(1);
 
 /// From the time that the check was given to when an answer had come, by this node's clock.
 type Now = RangeInclusive<Timestamp>;
@@ -141,17 +139,7 @@ fn clock(time: &Value, now: &Now) -> Result<(), StoreError> {
     };
     let server =
         Timestamp::from_unix_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000));
-    // It was read at some time in between.
-    let ahead = server.saturating_since(*now.end());
-    let behind = now.start().saturating_since(server);
-    if ahead <= CLOCK && behind <= CLOCK {
-        return Ok(());
-    }
-    let (off, direction) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
-    Err(refused(
-        StoreErrorKind::Other,
-        format!("the server's clock is {off:?} {direction} this node's: synchronize both (NTP)"),
-    ))
+    clocks::check(now, server)
 }
 
 /// A server that makes room by itself would end sessions unseen, or forget that a user has them.

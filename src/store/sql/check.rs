@@ -15,10 +15,8 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
+    store::clocks,
 };
-
-/// The clocks may be this far apart.
-const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// All columns: name, content, whether it may be null.
 const COLUMNS: [(&str, Content, bool); 19] = [
@@ -193,19 +191,7 @@ pub(super) fn clock(
     server_millis: i64,
 ) -> Result<(), StoreError> {
     let server = Timestamp::from_unix_millis(u64::try_from(server_millis).unwrap_or(0));
-    let ahead = server.saturating_since(now + elapsed);
-    let behind = now.saturating_since(server);
-    if ahead <= TOLERANCE && behind <= TOLERANCE {
-        return Ok(());
-    }
-    let (by, direction) = if ahead > behind { (ahead, "ahead") } else { (behind, "behind") };
-    Err(advice(
-        StoreErrorKind::Other,
-        format!(
-            "the server's clock is {by:?} {direction} of this node's: synchronize both, with NTP \
-             for instance"
-        ),
-    ))
+    clocks::check(&(now..=now + elapsed), server)
 }
 
 /// What a statement that would write failed at, on a table of the right shape.
