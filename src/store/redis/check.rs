@@ -2,16 +2,12 @@
 
 use std::{ops::RangeInclusive, sync::atomic::Ordering, time::Duration};
 
-use redis::{
-    RedisError, Value,
-    cluster_async::ClusterConnection,
-    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
-};
+use redis::{RedisError, Value, cluster_async::ClusterConnection};
 use tokio::time::{Instant, timeout};
 
 use super::{
     RedisStore,
-    connection::Connection,
+    connection::{Connection, to_all_masters},
     error::{store_error, unexpected},
     reply,
     script::PROBE,
@@ -107,8 +103,7 @@ async fn ask_masters(
     mut cluster: ClusterConnection,
     command: redis::Cmd,
 ) -> Result<Vec<Value>, RedisError> {
-    let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-    match cluster.route_command(command, masters).await? {
+    match cluster.route_command(command, to_all_masters()).await? {
         Value::Map(answers) => {
             answers.into_iter().map(|(_, answer)| answer.extract_error()).collect()
         }

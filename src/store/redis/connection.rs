@@ -138,6 +138,11 @@ async fn connect_to_cluster(client: &ClusterClient) -> Result<Connection, RedisE
     Ok(Connection::Cluster(connection))
 }
 
+/// Each master of a Cluster answers for itself.
+pub(super) fn to_all_masters() -> RoutingInfo {
+    RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None))
+}
+
 impl Connection {
     async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         let answer = match self {
@@ -154,9 +159,7 @@ impl Connection {
         let answer = match &mut self {
             Self::Node(node) => timeout(PATIENCE, node.send_packed_command(&question)).await,
             Self::Cluster(cluster) => {
-                let masters = MultipleNodeRoutingInfo::AllMasters;
-                let masters = RoutingInfo::MultiNode((masters, None));
-                timeout(PATIENCE, cluster.route_command(question, masters)).await
+                timeout(PATIENCE, cluster.route_command(question, to_all_masters())).await
             }
         };
         answer.is_ok_and(|answer| answer.err().is_none_or(|error| !ends_the_connection(&error)))

@@ -19,11 +19,10 @@ use redis::{
     aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection},
     cluster::ClusterClient,
     cluster_async::Connect,
-    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
 };
 
 use super::lost;
-use crate::store::redis::connection::{CONNECT, Target};
+use crate::store::redis::connection::{CONNECT, Target, to_all_masters};
 
 /// What it takes to connect to a server.
 #[derive(Clone)]
@@ -90,8 +89,8 @@ static TOLD: Mutex<BTreeMap<i64, Route>> = Mutex::new(BTreeMap::new());
 
 async fn in_cluster(client: &ClusterClient) -> Result<Vec<Route>, RedisError> {
     let mut guides = client.get_async_generic_connection::<Guide>().await?;
-    let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-    let Value::Map(numbers) = guides.route_command(redis::cmd(NUMBER), masters).await? else {
+    let Value::Map(numbers) = guides.route_command(redis::cmd(NUMBER), to_all_masters()).await?
+    else {
         return Err(lost("no master of the Cluster is known"));
     };
     let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
