@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use futures_util::FutureExt;
 use http::{HeaderValue, Response, StatusCode};
 use redis::aio::MultiplexedConnection;
@@ -13,7 +12,9 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tower_wristband::{RedisStore, SessionKey, SessionLayer, store::SessionStore, testing};
+use tower_wristband::{
+    RedisStore, SessionKey, SessionLayer, internals, store::SessionStore, testing,
+};
 
 use super::{
     Known, at, change, connect,
@@ -45,8 +46,7 @@ impl Visitor {
 
     fn key(&self) -> SessionKey {
         let (_, token) = self.cookie.to_str().unwrap().split_once('=').unwrap();
-        let token = BASE64_URL_SAFE_NO_PAD.decode(token).unwrap();
-        SessionKey::from_bytes(token[..16].try_into().unwrap())
+        internals::parse_token(token.as_bytes()).unwrap().key()
     }
 
     /// An answer, which comes soon and is no refusal.
