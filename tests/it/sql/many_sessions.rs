@@ -64,6 +64,12 @@ impl Meter {
             }
             Pool::Postgres(_) | Pool::MySql(_) => bed.other_pool(1).await,
         };
+        // Autovacuum would analyze the table at any time. Once its size is known, one of this size
+        // is read as a whole for each batch of a thousand: the planner rightly takes that for
+        // quicker, but it would be counted. While a test has it empty, plans for nothing are made.
+        if let Pool::Postgres(_) = bed.pool {
+            bed.sql("ALTER TABLE {table} SET (autovacuum_enabled = false)").await.unwrap();
+        }
         Self { bed, steps }
     }
 
@@ -162,10 +168,10 @@ async fn a_hundred_thousand_sessions_of_a_user_are_bounded(bed: Bed) {
 /// Half of the table is another user's, so that no way is short but the one by user and key.
 async fn what_is_read_for_a_page_is_bounded(bed: Bed) {
     let (alice, bob) = (user(), user());
-    many(&bed, &alice).await;
-    many(&bed, &bob).await;
     let meter = Meter::of(bed).await;
     let bed = &meter.bed;
+    many(bed, &alice).await;
+    many(bed, &bob).await;
     let store = bed.store();
     for known_statistics in [false, true] {
         if known_statistics {
