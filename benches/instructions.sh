@@ -21,7 +21,7 @@ fi
 
 # What gungraun compares with by itself is its own files of an earlier run, under `target`.
 counted=$(
-    cargo bench --locked --quiet --bench instructions -- --output-format=json |
+    cargo bench --locked --quiet --manifest-path benches/instructions/Cargo.toml -- --output-format=json |
         jq --slurp --arg made_with "$(rustc --version), $(getconf GNU_LIBC_VERSION)" '{
             made_with: $made_with,
             instructions_per_request: map({

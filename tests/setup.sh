@@ -78,7 +78,7 @@ for command in "$@"; do
         command -v jq >/dev/null || apt_install jq jq
         # The runner has to be of the library's version. It only starts valgrind: a debug build will do, and
         # takes half the time.
-        version=$(cargo pkgid --locked gungraun)
+        version=$(cargo pkgid --locked --manifest-path benches/instructions/Cargo.toml gungraun)
         version=${version##*@}
         [ "$(gungraun-runner --version 2>/dev/null)" = "gungraun-runner $version" ] ||
             cargo install --locked --debug --version "$version" gungraun-runner

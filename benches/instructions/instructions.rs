@@ -1,7 +1,9 @@
 //! Whole requests, counted in instructions by callgrind: `instructions.sh` runs and compares them.
 #![allow(missing_docs, reason = "gungraun's macros make public items without any")]
 
+#[path = "../now/mod.rs"]
 mod now;
+#[path = "../site/mod.rs"]
 mod site;
 
 use std::sync::Mutex;
