@@ -1,4 +1,4 @@
-//! Whole requests, counted in instructions by callgrind: `instructions.sh` runs and compares them.
+//! Whole requests, counted in instructions by callgrind. `../instructions.sh` compares the counts.
 #![allow(missing_docs, reason = "gungraun's macros make public items without any")]
 
 #[path = "../now/mod.rs"]
