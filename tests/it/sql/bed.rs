@@ -210,6 +210,14 @@ impl Bed {
         }
     }
 
+    /// From now on, PostgreSQL analyzes the table only when a test says so.
+    pub async fn without_autovacuum(self) -> Self {
+        if let Pool::Postgres(_) = self.pool {
+            self.sql("ALTER TABLE {table} SET (autovacuum_enabled = false)").await.unwrap();
+        }
+        self
+    }
+
     /// Copies the user's session so many times, by the database itself. The copies are older.
     pub async fn multiply(&self, user: &UserId, copies: usize) {
         let (numbers, key) = match self.pool {

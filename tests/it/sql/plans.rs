@@ -16,10 +16,7 @@ async fn bed(settings: &[(&str, &str)]) -> Bed {
     let options = options.connect_options().as_ref().clone().options(settings.iter().copied());
     let pool = PgPoolOptions::new().max_connections(1).test_before_acquire(false);
     let pool = pool.connect_with(options).await.unwrap();
-    let bed = Bed::migrated(Pool::Postgres(pool), None).await;
-    // Nobody else analyzes it.
-    bed.sql("ALTER TABLE {table} SET (autovacuum_enabled = false)").await.unwrap();
-    bed
+    Bed::migrated(Pool::Postgres(pool), None).await.without_autovacuum().await
 }
 
 /// How often a plan has read the whole table.
