@@ -126,6 +126,28 @@ async fn the_end_of_a_request_waits_for_a_clone_that_logs_out() {
 }
 
 #[tokio::test]
+async fn a_logout_waits_for_a_clone_that_replaces_the_token_and_the_cookie_is_removed() {
+    let world = world();
+    let cookie = world.signed_in("alice").await;
+    let request = InFlight::with(&world, &cookie).await;
+    request.session.rotate().unwrap();
+    let (gate, save) = save_held_at_reply(&world, &request.session, Operation::Rotate).await;
+    let clone = request.session.clone();
+    let logout = tokio::spawn(async move { clone.log_out().await });
+    for _ in 0..20 {
+        yield_now().await;
+    }
+    assert!(!logout.is_finished(), "the new token is not known yet");
+    gate.release();
+    save.await.unwrap().unwrap();
+    logout.await.unwrap().unwrap();
+    let alice: UserId = "alice".parse().unwrap();
+    assert_eq!(world.layer.sessions().count(&alice).await.unwrap(), 0);
+    let response = request.finish().await;
+    assert!(header(&response, "set-cookie").unwrap().contains("; Max-Age=0"));
+}
+
+#[tokio::test]
 async fn what_one_clone_has_saved_all_of_them_show() {
     let world = world();
     let cookie = world.signed_in("alice").await;
