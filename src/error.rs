@@ -332,18 +332,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_drops_what_is_pending_with_either_status_or_with_none() {
-        for kind in [
-            SessionErrorKind::Random,
-            SessionErrorKind::Store(StoreErrorKind::Timeout),
-            SessionErrorKind::Gone,
-            SessionErrorKind::Conflict,
-            SessionErrorKind::TooLarge,
-            SessionErrorKind::UserId,
-            SessionErrorKind::Decode,
+    fn each_kind_has_its_status_and_its_code_and_either_drops_what_is_pending_or_none() {
+        for (kind, status, code) in [
+            (SessionErrorKind::Random, 503, 14),
+            (SessionErrorKind::Store(StoreErrorKind::Timeout), 503, 14),
+            (SessionErrorKind::Gone, 401, 16),
+            (SessionErrorKind::Ambiguous, 401, 16),
+            (SessionErrorKind::Superseded, 409, 10),
+            (SessionErrorKind::Conflict, 409, 10),
+            (SessionErrorKind::TooLarge, 413, 8),
+            (SessionErrorKind::UserId, 400, 3),
+            (SessionErrorKind::Decode, 500, 13),
         ] {
             let error = SessionError::new(kind);
-            let drops = [2, 13, 14, 15].contains(&error.grpc_code());
+            assert_eq!(
+                (error.status_code().as_u16(), error.grpc_code()),
+                (status, code),
+                "{kind:?}"
+            );
+            let drops = [2, 13, 14, 15].contains(&code);
             assert_eq!(error.status_code().is_server_error(), drops, "{kind:?}");
         }
     }

@@ -51,7 +51,8 @@ async fn what_the_node_ends_itself_is_known_at_once_though_the_store_tells_nothi
 #[tokio::test(start_paused = true)]
 async fn where_nothing_was_ended_nobody_is_looked_at() {
     let world = untold();
-    let session = stream(&world.layer, &world.signed_in("alice").await).await;
+    let cookie = world.signed_in("alice").await;
+    let session = stream(&world.layer, &cookie).await;
     let mut ended = session.ended();
     assert_eq!(within_a_moment(&mut ended).await, None);
     let loads = world.loads();
@@ -59,6 +60,9 @@ async fn where_nothing_was_ended_nobody_is_looked_at() {
     assert_eq!(world.layer.sessions().revoke_user(&bob).await.unwrap(), 0);
     assert_eq!(within_a_moment(&mut ended).await, None);
     assert_eq!(world.loads(), loads);
+    world.rotate(&cookie).await;
+    assert_eq!(within_a_moment(&mut ended).await, None);
+    assert_eq!(world.loads(), loads + 1, "the request's own");
 }
 
 #[tokio::test(start_paused = true)]
