@@ -58,12 +58,13 @@ pub(crate) fn unknown(key: SessionKey) {
     event!(DEBUG, "unknown session token", %key);
 }
 
-/// The key of a living session with a secret that is not, and was not just before, its own:
-/// somebody has seen the key and guesses, or has a token that was replaced a while ago.
+/// The key of a living session with a secret that is not its own: somebody has seen the key and
+/// guesses, or has a token that was replaced a while ago.
 pub(crate) fn wrong_secret(key: SessionKey) {
     event!(WARN, "wrong secret for a session key", %key);
 }
 
+/// The same within a minute of a rotation: most likely a request that raced it.
 pub(crate) fn superseded(key: SessionKey) {
     event!(DEBUG, "superseded session token", %key);
 }

@@ -14,19 +14,21 @@ enum Does {
     Nothing,
     Read,
     Write,
+    /// It writes although there is no session.
+    Create,
     Rotate,
     LogIn,
     LogOut,
 }
 
 impl Does {
-    const SETTING_OR_REMOVING: [Self; 3] = [Self::Rotate, Self::LogIn, Self::LogOut];
+    const SETTING_OR_REMOVING: [Self; 4] = [Self::Create, Self::Rotate, Self::LogIn, Self::LogOut];
 
     async fn carry_out(self, session: Session) {
         match self {
             Self::Nothing => {}
             Self::Read => assert!(session.user_id().is_some()),
-            Self::Write => session.insert("n", &1).unwrap(),
+            Self::Write | Self::Create => session.insert("n", &1).unwrap(),
             Self::Rotate => session.rotate().unwrap(),
             Self::LogIn => session.log_in("alice").unwrap(),
             Self::LogOut => session.log_out().await.unwrap(),
@@ -49,11 +51,19 @@ fn service(world: &World, does: Does, status: StatusCode, lines: Lines) -> App {
     })
 }
 
-/// The headers that a signed-in user gets, the session cookie's line left out.
-async fn answer(does: Does, status: StatusCode, lines: Lines) -> HeaderMap {
+/// What a signed-in user gets, or to create a session, a visitor.
+async fn response(does: Does, status: StatusCode, lines: Lines) -> Response<Body> {
     let world = world();
-    let cookie = world.signed_in("alice").await;
-    let response = visit(&service(&world, does, status, lines), &cookie).await;
+    let service = service(&world, does, status, lines);
+    match does {
+        Does::Create => send(&service, get("/")).await,
+        _ => visit(&service, &world.signed_in("alice").await).await,
+    }
+}
+
+/// The headers of that, the session cookie's line left out.
+async fn answer(does: Does, status: StatusCode, lines: Lines) -> HeaderMap {
+    let response = response(does, status, lines).await;
     assert_eq!(response.status(), status);
     let sets = Does::SETTING_OR_REMOVING.contains(&does);
     let mut headers = response.headers().clone();
@@ -194,9 +204,7 @@ async fn a_cookie_that_the_handler_gave_our_name_makes_way_for_ours() {
         ("set-cookie", "b=2"),
     ];
     for does in Does::SETTING_OR_REMOVING {
-        let world = world();
-        let cookie = world.signed_in("alice").await;
-        let response = visit(&service(&world, does, StatusCode::OK, LINES), &cookie).await;
+        let response = response(does, StatusCode::OK, LINES).await;
         let lines: Vec<_> =
             response.headers().get_all(SET_COOKIE).iter().map(|l| l.to_str().unwrap()).collect();
         assert_eq!(lines.len(), 3, "{does:?}: {lines:?}");

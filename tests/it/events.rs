@@ -1,5 +1,6 @@
 //! Each turn of a session's life is told to `tracing` once, with the key, at a sensible level.
 
+mod log;
 mod outages;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -98,20 +99,6 @@ fn the_guide_tells_of_every_event_and_of_no_other() {
         .collect();
     assert_eq!(listed, told);
     assert!(told.len() > 15);
-}
-
-/// Else one could write lines of one's own into a log.
-#[tokio::test]
-async fn no_control_character_of_a_user_id_gets_into_an_event() {
-    let (world, capture) = (world(), Capture::start());
-    let forger = UserId::try_from("bob\r\nINFO session ended\u{1b}[1A\u{85}").unwrap();
-    tower_wristband::testing::issue(&world.layer, forger.clone()).await;
-    world.layer.sessions().revoke_user(&forger).await.unwrap();
-    let events = capture.take();
-    assert_eq!(events.len(), 3, "{events:#?}");
-    for (_, text) in events.iter().flat_map(|event| &event.fields) {
-        assert!(!text.contains(char::is_control), "{text:?}");
-    }
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ async fn a_rotation_replaces_the_token_and_keeps_all_else() {
         assert_eq!(after.authenticated_at(), before.authenticated_at());
         assert_eq!(world.faults.calls(Operation::Rotate), 1);
         assert_eq!(world.faults.calls(Operation::Update), 0, "all in one call");
+        let refused = visit(&who(&world.layer), &cookie).await;
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     }
 }
 
