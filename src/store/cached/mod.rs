@@ -19,7 +19,7 @@ use tokio::{
     runtime::Handle as Runtime,
     sync::Notify,
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 pub use self::{builder::CachedStoreBuilder, statistics::CacheStatistics};
@@ -333,9 +333,10 @@ impl SessionStore for CachedStore {
         let near = Arc::clone(&self.0.near);
         let clock = self.0.listening.as_ref().map_or(now, |listening| listening.heartbeat.now());
         StoreFuture::boxed(async move {
+            let asked = Instant::now();
             let proof = proof_of_freshness(&near).await;
-            // It knows better what is wrong.
-            near.store.check(now).await?;
+            // It knows better what is wrong. It looks at its server's clock as well.
+            near.store.check(now + asked.elapsed()).await?;
             proof?;
             if !near.is_within_limit(now, clock) {
                 return Err(unavailable("the clock of the cache is another than the layer's"));

@@ -9,7 +9,7 @@ use redis::{
     cluster_read_routing::RandomReplicaStrategy,
 };
 use tower_wristband::{
-    RedisStore, StoreError, StoreErrorKind,
+    CachedStore, RedisStore, StoreError, StoreErrorKind,
     store::{FeedEvent, Heartbeat, SessionStore},
 };
 
@@ -150,6 +150,14 @@ async fn a_server_that_takes_long_to_connect_to_has_no_wrong_clock() {
     // It is asked twice before its clock is.
     proxy.set_for(b"HELLO", Fault::Slow(Duration::from_millis(700))).await;
     at(&proxy.address()).check(now()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_feed_that_takes_long_to_come_up_is_no_wrong_clock() {
+    let server = Server::redis(&[]).await;
+    let proxy = Proxy::to(&server.address()).await;
+    proxy.set_for(b"TRACKING", Fault::Slow(Duration::from_millis(1500))).await;
+    CachedStore::new(at(&proxy.address())).unwrap().check(now()).await.unwrap();
 }
 
 #[tokio::test]
