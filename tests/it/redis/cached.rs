@@ -50,6 +50,15 @@ async fn the_contract_is_kept_behind_a_near_cache_on_each_topology() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_is_of_use_at_once_however_seldom_the_feed_is_to_prove_that_it_is_fresh() {
+    for store in [single(), cluster(), sentinel()] {
+        let minutes = 10 * Duration::from_secs(60);
+        let cached = CachedStore::builder(store).max_staleness(minutes).build().unwrap();
+        cached.check(now()).await.unwrap();
+    }
+}
+
 /// A node with a cache, whose bound is short.
 struct Node {
     cached: CachedStore,

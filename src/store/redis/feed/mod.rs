@@ -13,10 +13,10 @@
 //! and has been pushed. It is different while a script runs for so long that the
 //! server looks after its clients in the middle of it, but the questions are refused then.
 //!
-//! A stamp is told with the proof that comes after its own, a beat later. A node of a Cluster that
-//! becomes a master tells the others so at once, yet may be written to before they have heard; and
-//! newer servers whose I/O threads read commands may push a key one turn after they have answered
-//! its writer.
+//! A stamp is told with the proof that comes after its own, a beat later, the first one half a
+//! second later at most. A node of a Cluster that becomes a master tells the others so at once, yet
+//! may be written to before they have heard; and newer servers whose I/O threads read commands may
+//! push a key one turn after they have answered its writer.
 //!
 //! In this process, the client hands on the pushes and the replies of a connection in the order in
 //! which they came.
@@ -51,6 +51,9 @@ use crate::{
 /// An echo that takes longer than so many beats, and than the least, has been lost.
 const BEATS: u32 = 3;
 const LEAST: Duration = Duration::from_secs(1);
+
+/// The first stamp need not wait for a whole beat, which may be long, until it is told.
+const FIRST_STAMP: Duration = Duration::from_millis(500);
 
 /// Between two attempts to connect; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -115,19 +118,31 @@ impl Listener {
         events: &FeedSender,
         pause: &mut Duration,
     ) -> Result<Infallible, RedisError> {
-        let patience = (BEATS * heartbeat.period()).max(LEAST);
+        let period = heartbeat.period();
+        let patience = (BEATS * period).max(LEAST);
         let mut last = None;
         loop {
             let stamp = self.changes.tell_until(heartbeat.beat(), events).await?;
-            let echo = timeout(patience, self.servers.prove());
-            let echo = self.changes.tell_until(echo, events).await?;
-            echo.unwrap_or_else(|_| Err(timed_out()))?;
-            self.changes.tell_waiting(events).await?;
+            self.prove(patience, events).await?;
             *pause = FIRST_PAUSE;
-            if let Some(stamp) = last.replace(stamp) {
-                events.send(FeedEvent::Fresh(stamp)).await;
-            }
+            let told = match last.replace(stamp) {
+                Some(last) => last,
+                None => {
+                    self.changes.tell_until(sleep(period.min(FIRST_STAMP)), events).await?;
+                    self.prove(patience, events).await?;
+                    stamp
+                }
+            };
+            events.send(FeedEvent::Fresh(told)).await;
         }
+    }
+
+    /// Tells what the servers have pushed before they answer.
+    async fn prove(&mut self, patience: Duration, events: &FeedSender) -> Result<(), RedisError> {
+        let echo = timeout(patience, self.servers.prove());
+        let echo = self.changes.tell_until(echo, events).await?;
+        echo.unwrap_or_else(|_| Err(timed_out()))?;
+        self.changes.tell_waiting(events).await
     }
 }
 
