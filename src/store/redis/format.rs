@@ -248,7 +248,8 @@ impl<'a> Reader<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     pub(super) key: SessionKey,
-    authenticated: [u8; 6],
+    /// As it is stored: another login on the session has an entry of its own.
+    pub(super) authenticated: [u8; 6],
 }
 
 impl Entry {

@@ -97,16 +97,16 @@ impl RedisStore {
         let (mut stored, mut too_many) = (Vec::new(), Vec::new());
         for seen in &others? {
             match seen.login() {
-                Some(record) if index.marks.contains(&seen.entry) => {
-                    too_many.extend(newest.push(record, seen.entry.key));
+                Some((login, record)) if index.marks.contains(&login) => {
+                    too_many.extend(newest.push(record, login.key));
                 }
-                Some(_) => stored.push(seen.entry),
+                Some((login, _)) => stored.push(login),
                 None => {}
             }
         }
         stored.push(own);
         // Those can end already: whoever settles meanwhile is one more.
-        let ending = self.end(user, too_many, &[], now);
+        let ending = self.end_logins(user, too_many, now);
         let (settled, ended) = join(self.settle(user, &stored, cap), ending).await;
         ended?;
         let rest: Vec<Entry> = Member::read_all(&settled?)
@@ -116,13 +116,25 @@ impl RedisStore {
         for batch in rest.chunks(BATCH) {
             let mut too_many = Vec::new();
             for seen in self.look(user, batch.iter().copied(), now).await? {
-                if let Some(record) = seen.login() {
-                    too_many.extend(newest.push(record, seen.entry.key));
+                if let Some((login, record)) = seen.login() {
+                    too_many.extend(newest.push(record, login.key));
                 }
             }
-            self.end(user, too_many, &[], now).await?;
+            self.end_logins(user, too_many, now).await?;
         }
         Ok(())
+    }
+
+    /// Ends sessions unless there was another login on them meanwhile: that one is newer than the
+    /// caller's, and sees to the cap itself.
+    async fn end_logins(
+        &self,
+        user: &UserId,
+        logins: Vec<Entry>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let logins = logins.into_iter().map(|entry| (entry.key, Some(entry)));
+        self.end(user, logins, &[], now).await
     }
 
     /// Settles all logins that are stored, a batch at a time.
@@ -139,8 +151,8 @@ impl RedisStore {
             others.retain(|entry| entry.key != except);
             for batch in others.chunks(BATCH) {
                 let seen = self.look(user, batch.iter().copied(), now).await?;
-                let stored = seen.iter().filter(|seen| seen.login().is_some());
-                let stored: Vec<Entry> = stored.map(|seen| seen.entry).collect();
+                let stored = seen.iter().filter_map(Seen::login);
+                let stored: Vec<Entry> = stored.map(|(login, _)| login).collect();
                 if !stored.is_empty() {
                     self.settle(user, &stored, usize::MAX).await?;
                 }

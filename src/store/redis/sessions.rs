@@ -170,7 +170,7 @@ impl RedisStore {
         owner: Option<UserId>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let Some(removed) = self.remove_record(key, owner.as_ref(), now).await? else {
+        let Some(removed) = self.remove_record(key, owner.as_ref(), None, now).await? else {
             return Ok(false);
         };
         if let Some((user, entry)) = removed.indexed {
@@ -180,15 +180,17 @@ impl RedisStore {
         Ok(removed.was_alive)
     }
 
-    /// Ends one session.
+    /// Ends one session; if a login is named, only as long as there was no other on it since.
     pub(super) async fn remove_record(
         &self,
         key: SessionKey,
         owner: Option<&UserId>,
+        login: Option<Entry>,
         now: Timestamp,
     ) -> Result<Option<Removed>, StoreError> {
         let owner = owner.map_or("", UserId::as_str).into();
-        let answer = self.write(&DESTROY, key, &[owner], now).await?;
+        let login = login.map_or(Vec::new(), |entry| entry.authenticated.into());
+        let answer = self.write(&DESTROY, key, &[owner, login], now).await?;
         let Some([code, authenticated, user]) = reply::list(&answer) else {
             return Err(unexpected());
         };

@@ -31,9 +31,10 @@ const CHUNK: usize = 1000;
 const MOST_CANDIDATES: usize = 4000;
 const SPARE_CANDIDATES: usize = 100;
 
-/// What a hint has led to.
+/// What the hints of one session have led to.
 pub(super) struct Seen {
-    pub(super) entry: Entry,
+    key: SessionKey,
+    hints: Vec<Entry>,
     found: Found,
 }
 
@@ -58,17 +59,12 @@ impl Found {
 }
 
 impl Seen {
-    /// The living session that this login has led to: another login on it since has an entry of its
-    /// own.
-    pub(super) fn login(&self) -> Option<&Record> {
-        match &self.found {
-            Found::Living(record)
-                if self.entry == Entry::new(self.entry.key, record.started_at()) =>
-            {
-                Some(record)
-            }
-            _ => None,
-        }
+    /// The living session, and the hint of the last login on it: others are left of logins before,
+    /// or belong to one that is to come.
+    pub(super) fn login(&self) -> Option<(Entry, &Record)> {
+        let Found::Living(record) = &self.found else { return None };
+        let last = Entry::new(self.key, record.started_at());
+        self.hints.contains(&last).then_some((last, record))
     }
 }
 
@@ -85,8 +81,8 @@ impl Newest {
         Self { most, kept: BTreeSet::new(), started: HashMap::new() }
     }
 
-    /// Takes a session in, and answers the one that is too many.
-    pub(super) fn push(&mut self, record: &Record, key: SessionKey) -> Option<SessionKey> {
+    /// Takes a session in, and answers the login that is too many.
+    pub(super) fn push(&mut self, record: &Record, key: SessionKey) -> Option<Entry> {
         // Seen again after another login, it is still one session.
         if let Some(before) = self.started.insert(key, record.started_at()) {
             self.kept.remove(&(before, key));
@@ -95,9 +91,9 @@ impl Newest {
         if self.kept.len() <= self.most {
             return None;
         }
-        let (_, oldest) = self.kept.pop_first()?;
+        let (started, oldest) = self.kept.pop_first()?;
         self.started.remove(&oldest);
-        Some(oldest)
+        Some(Entry::new(oldest, started))
     }
 }
 
@@ -116,37 +112,42 @@ impl RedisStore {
         self.link.send(&command).await.map(drop).map_err(store_error)
     }
 
-    /// Looks at the records that hints lead to.
+    /// Looks at the records that hints lead to, at each once, in the order of their keys.
     pub(super) async fn look(
         &self,
         user: &UserId,
-        entries: impl Iterator<Item = Entry>,
+        hints: impl Iterator<Item = Entry>,
         now: Timestamp,
     ) -> Result<Vec<Seen>, StoreError> {
-        let looking = entries.map(|entry| async move {
-            let found = match self.ask_for_record(entry.key).await {
+        let mut of_session = BTreeMap::<SessionKey, Vec<Entry>>::new();
+        for hint in hints {
+            of_session.entry(hint.key).or_default().push(hint);
+        }
+        let looking = of_session.into_iter().map(|(key, hints)| async move {
+            let found = match self.ask_for_record(key).await {
                 Ok(answer) => Found::of(user, &answer, now),
                 // A key of another type.
                 Err(error) if error.kind() == StoreErrorKind::Corrupt => Found::Unreadable(error),
                 Err(error) => return Err(error),
             };
-            Ok(Seen { entry, found })
+            Ok(Seen { key, hints, found })
         });
         join_all(looking).await.into_iter().collect()
     }
 
-    /// Ends sessions if they are the user's, and takes them out of the index, with the hints that
-    /// led to them. Answers how many were alive.
+    /// Ends sessions if they are the user's, those with a login only as long as it is the last one
+    /// on them, and takes them out of the index, with the hints that led to them. Answers how many
+    /// were alive.
     pub(super) async fn end(
         &self,
         user: &UserId,
-        keys: impl IntoIterator<Item = SessionKey>,
+        sessions: impl IntoIterator<Item = (SessionKey, Option<Entry>)>,
         hints: &[Entry],
         now: Timestamp,
     ) -> Result<usize, StoreError> {
-        let ending = keys
-            .into_iter()
-            .map(|key| async move { (key, self.remove_record(key, Some(user), now).await) });
+        let ending = sessions.into_iter().map(|(key, login)| async move {
+            (key, self.remove_record(key, Some(user), login, now).await)
+        });
         let (mut alive, mut forgotten, mut failed) = (0, Vec::new(), None);
         let mut removed = BTreeSet::new();
         for (key, answer) in join_all(ending).await {
@@ -211,18 +212,21 @@ impl RedisStore {
                 if newest.most == 0 {
                     ending.extend(batch.iter().map(|entry| entry.key));
                 } else {
-                    for Seen { entry, found } in self.look(user, batch.iter().copied(), now).await?
+                    for Seen { key, found, .. } in
+                        self.look(user, batch.iter().copied(), now).await?
                     {
                         match found {
                             Found::Living(record) => {
-                                ending.extend(newest.push(&record, entry.key));
+                                ending.extend(newest.push(&record, key).map(|login| login.key));
                             }
                             // Nobody can say that it is one of the newest.
-                            Found::Unreadable(_) => _ = ending.insert(entry.key),
+                            Found::Unreadable(_) => _ = ending.insert(key),
                             Found::Nothing => {}
                         }
                     }
                 }
+                // Whatever the last login on them is.
+                let ending = ending.into_iter().map(|key| (key, None));
                 ended += self.end(user, ending, batch, now).await?;
             }
             if cursor == b"0" {
@@ -243,10 +247,10 @@ impl RedisStore {
         while page.len() < limit {
             let (candidates, are_all) = self.lowest_keys(&user, after, most).await?;
             for batch in candidates.chunks(BATCH) {
-                for Seen { entry, found } in self.look(&user, batch.iter().copied(), now).await? {
+                for Seen { key, found, .. } in self.look(&user, batch.iter().copied(), now).await? {
                     match found {
-                        Found::Living(record) => page.push(record.summary(entry.key)),
-                        Found::Unreadable(error) => report::corrupt(entry.key, &error),
+                        Found::Living(record) => page.push(record.summary(key)),
+                        Found::Unreadable(error) => report::corrupt(key, &error),
                         Found::Nothing => {}
                     }
                 }

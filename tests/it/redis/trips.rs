@@ -51,6 +51,14 @@ impl Counter {
         reads.unwrap().trim().parse().unwrap()
     }
 
+    /// How often a session has been read, also by scripts.
+    async fn gets(&mut self) -> usize {
+        let stats: String =
+            redis::cmd("INFO").arg("commandstats").query_async(&mut self.connection).await.unwrap();
+        let gets = stats.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls="));
+        gets.unwrap().split(',').next().unwrap().parse().unwrap()
+    }
+
     /// How many round trips this takes.
     async fn trips<T>(&mut self, operation: impl Future<Output = T>) -> (T, usize) {
         let before = self.reads().await;
@@ -103,6 +111,27 @@ async fn each_operation_takes_as_few_round_trips_as_it_can() {
     assert_eq!(counter.trips(store.destroy(known.key, None, now)).await.1, 1);
     let listed = counter.trips(store.list(user.clone(), None, 10, now)).await;
     assert_eq!((listed.0.unwrap().len(), listed.1), (1, 2));
+}
+
+#[tokio::test]
+async fn a_cap_looks_once_at_a_session_however_often_its_user_has_logged_in_on_it() {
+    let mut counter = Counter::new().await;
+    let (store, alice) = (counter.store.clone(), user());
+    let [known, other] = [(); 2].map(|()| Known::of(&alice));
+    known.create(&store).await;
+    let mut from = known.record.proof();
+    for seconds in 1..=50 {
+        let (to, login) = (proof(), change().with_user(alice.clone()));
+        let login = login.with_lifetime(Lifetime::AAL2);
+        let now = now() + Duration::from_secs(seconds);
+        let rotated = store.rotate(known.key, from, to, login, None, now).await.unwrap();
+        assert_eq!(rotated, Rotated::Stored);
+        from = to;
+    }
+    let before = counter.gets().await;
+    store.create(other.key, other.record.clone(), Some(2), now()).await.unwrap();
+    let gets = counter.gets().await - before;
+    assert!(gets <= 3, "{gets} reads of two sessions");
 }
 
 #[tokio::test]
