@@ -25,6 +25,9 @@ const BUFFER: usize = 64;
 /// An interval of zero would leave the runtime no time for anything else.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
+/// No clock can add the longest durations. A day is long enough for any that has to.
+const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What a [`Feed`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -85,11 +88,13 @@ impl Clone for Beats {
 }
 
 impl Heartbeat {
-    /// A beat at once, and then one every `period`, stamped by the system's clocks.
+    /// A beat at once, and then one every `period`, stamped by the system's clocks. It is a
+    /// millisecond at least, and a day at most.
     #[must_use]
     pub fn new(period: Duration) -> Self {
         let clock = Arc::new(SystemClock);
-        Self { period: period.max(MIN_INTERVAL), clock, beats: Beats::default() }
+        let period = period.clamp(MIN_INTERVAL, MAX_INTERVAL);
+        Self { period, clock, beats: Beats::default() }
     }
 
     /// The wall clock of the stamps. Defaults to [`SystemClock`].

@@ -23,6 +23,9 @@ use crate::{
     token::SessionKey,
 };
 
+/// No clock can add the longest durations, which ask for no look at all. Nobody notices one a year.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How a session has ended for the one who [waits for it](crate::Session::ended).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -123,6 +126,7 @@ impl Watch {
         store_timeout: Duration,
         recheck_interval: Duration,
     ) -> Self {
+        let recheck_interval = recheck_interval.min(LONGEST_INTERVAL);
         // It does nothing before it is polled.
         let is_told = store.feed(Heartbeat::new(recheck_interval)).is_some();
         let (waiting, to_look_at) = (Mutex::default(), Notify::new());

@@ -267,3 +267,10 @@ async fn a_dropped_feed_drops_its_connection() {
     drop(feed);
     assert!(*closed.lock().unwrap());
 }
+
+#[test]
+fn a_heartbeat_comes_once_a_day_at_least() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(Heartbeat::new(Duration::MAX).period(), day);
+    assert_eq!(Heartbeat::new(day - BEAT).period(), day - BEAT);
+}

@@ -83,6 +83,20 @@ async fn a_feed_that_falls_silent_is_made_up_for_by_looking() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_interval_longer_than_any_clock_counts_keeps_nobody_from_being_told() {
+    let longest = |builder: SessionLayerBuilder| builder.recheck_interval(Duration::MAX);
+    let told = FaultyStore::new(MemoryStore::new());
+    let untold = FaultyStore::new(MemoryStore::new()).with_feed(|_| None);
+    for world in [world_on(told, longest), world_on(untold, longest)] {
+        let session = stream(&world.layer, &world.signed_in("alice").await).await;
+        let mut ended = session.ended();
+        assert_eq!(within_a_moment(&mut ended).await, None);
+        world.layer.sessions().revoke_user(&alice()).await.unwrap();
+        assert_eq!(within_a_moment(&mut ended).await, Some(EndReason::Ended));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_fails_ends_nothing_and_is_asked_again() {
     let world = near_world();
     let session = stream(&world.layer, &world.signed_in("alice").await).await;

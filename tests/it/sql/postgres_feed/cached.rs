@@ -27,6 +27,13 @@ async fn the_contract_is_kept_behind_a_cache() {
     contract::check_feed(cache, bed.node().await).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_feed_that_is_taken_at_its_word_for_ever_proves_that_it_is_fresh() {
+    let (_bed, store) = announcing().await;
+    let cache = CachedStore::builder(store).max_staleness(Duration::MAX).build().unwrap();
+    SessionLayer::new(cache).sessions().check().await.unwrap();
+}
+
 /// A node whose listener goes by way of a proxy.
 async fn node(bed: &Bed) -> (CachedStore, Proxy) {
     let options = listener(bed);
