@@ -49,8 +49,9 @@ const MAX_DOUBLINGS: u32 = 5;
 pub(super) async fn run(shared: Arc<Shared>) {
     let _woken = Woken(&shared);
     loop {
+        let looks = async { Task::new(&shared).run().await };
         // A store that panics must not leave anybody waiting for ever.
-        _ = AssertUnwindSafe(Task::new(&shared).run()).catch_unwind().await;
+        _ = AssertUnwindSafe(looks).catch_unwind().await;
         sleep(PAUSE).await;
     }
 }
