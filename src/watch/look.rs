@@ -16,13 +16,14 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::Shared;
+use super::{GONE, RUNNING, Shared};
 use crate::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
     record::Record,
     report,
     store::{Feed, FeedEvent, Heartbeat},
+    sync::atomic::Ordering,
     token::{Proof, SessionKey},
     within::{Elapsed, Within},
 };
@@ -46,10 +47,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const MAX_DOUBLINGS: u32 = 5;
 
 /// Looks after those who wait, for ever.
-pub(super) async fn run(shared: Arc<Shared>) {
-    let _woken = Woken(&shared);
+pub(super) async fn run(woken: Woken) {
     loop {
-        let looks = async { Task::new(&shared).run().await };
+        let looks = async { Task::new(&woken.0).run().await };
         // A store that panics must not leave anybody waiting for ever.
         _ = AssertUnwindSafe(looks).catch_unwind().await;
         sleep(PAUSE).await;
@@ -57,12 +57,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// Wakes all who wait when the task is dropped, since its runtime ends: they start it on theirs.
-struct Woken<'a>(&'a Shared);
+pub(super) struct Woken(pub(super) Arc<Shared>);
 
-impl Drop for Woken<'_> {
+impl Drop for Woken {
     fn drop(&mut self) {
-        let wakers = self.0.waiting().all();
-        wakers.wake();
+        // Nobody relies on a task that was never there, and those whose runtime has ended before
+        // would start it, and be woken, for ever.
+        if self.0.phase.swap(GONE, Ordering::SeqCst) == RUNNING {
+            let wakers = self.0.waiting().all();
+            wakers.wake();
+        }
     }
 }
 

@@ -19,7 +19,10 @@ use crate::{
     clock::Clock,
     record::Record,
     store::{Heartbeat, SessionStore},
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU8, Ordering},
+    },
     token::SessionKey,
 };
 
@@ -65,8 +68,11 @@ impl Future for Ended {
         let over = match &self.0 {
             State::Over(reason) => return Poll::Ready(*reason),
             State::Waiting { watch, ticket } => {
-                watch.start(&Runtime::current());
-                watch.shared.waiting().poll(*ticket, cx.waker())
+                let runtime = Runtime::current();
+                let over = watch.shared.waiting().poll(*ticket, cx.waker());
+                // Afterwards: if the task ends in between, either this sees it or the waker does.
+                watch.start(&runtime);
+                over
             }
         };
         over.map(|reason| {
@@ -108,6 +114,12 @@ pub(crate) struct Watch {
     task: Mutex<Option<AbortHandle>>,
 }
 
+/// The phases of the task: there is none.
+const GONE: u8 = 0;
+/// A runtime is given it, which drops it at once if it has ended itself.
+const STARTING: u8 = 1;
+const RUNNING: u8 = 2;
+
 struct Shared {
     store: Arc<dyn SessionStore>,
     clock: Arc<dyn Clock>,
@@ -117,6 +129,7 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// Woken when sessions are to be looked at.
     to_look_at: Notify,
+    phase: AtomicU8,
 }
 
 impl Watch {
@@ -129,8 +142,15 @@ impl Watch {
         let recheck_interval = recheck_interval.min(LONGEST_INTERVAL);
         // It does nothing before it is polled.
         let is_told = store.feed(Heartbeat::new(recheck_interval)).is_some();
-        let (waiting, to_look_at) = (Mutex::default(), Notify::new());
-        let shared = Shared { store, clock, store_timeout, recheck_interval, waiting, to_look_at };
+        let shared = Shared {
+            store,
+            clock,
+            store_timeout,
+            recheck_interval,
+            waiting: Mutex::default(),
+            to_look_at: Notify::new(),
+            phase: AtomicU8::new(GONE),
+        };
         Self { shared: Arc::new(shared), is_told, task: Mutex::new(None) }
     }
 
@@ -158,9 +178,13 @@ impl Watch {
     /// Starts the task, unless it runs. It ends when its runtime does.
     fn start(&self, runtime: &Runtime) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if task.as_ref().is_none_or(AbortHandle::is_finished) {
-            let run = look::run(Arc::clone(&self.shared));
+        // Its handle would say that it is finished only when those who wait have been woken.
+        let phase = &self.shared.phase;
+        if phase.load(Ordering::SeqCst) == GONE {
+            phase.store(STARTING, Ordering::SeqCst);
+            let run = look::run(look::Woken(Arc::clone(&self.shared)));
             *task = Some(runtime.spawn(run).abort_handle());
+            _ = phase.compare_exchange(STARTING, RUNNING, Ordering::SeqCst, Ordering::SeqCst);
         }
     }
 }
