@@ -38,10 +38,13 @@ impl Session {
     /// that has none (SQLite, MariaDB, PostgreSQL without), and while the feed is interrupted, what
     /// others or a cap have ended is found at the next look, all sessions that are waited for being
     /// looked at every [`recheck_interval`](crate::SessionLayerBuilder::recheck_interval), 30
-    /// seconds by default. A store that fails ends nothing: it is asked again, after a pause. Where
-    /// only a part of it doesn't answer, such as one master of a Cluster, that delays the look at
-    /// sessions elsewhere by a tenth of a second at most for every sixteen that are waited for
-    /// there.
+    /// seconds by default. While the feed is interrupted, so is what this layer has ended by
+    /// [`revoke_user`](crate::Sessions::revoke_user) or
+    /// [`revoke_others`](crate::Sessions::revoke_others).
+    ///
+    /// A store that fails ends nothing: it is asked again, after a pause. Where only a part of it
+    /// doesn't answer, such as one master of a Cluster, that delays the look at sessions elsewhere
+    /// by a tenth of a second at most for every sixteen that are waited for there.
     ///
     /// The future borrows nothing. One task for each [`SessionLayer`](crate::SessionLayer) looks
     /// after all of them; each takes some hundred bytes, and one load when it begins.
