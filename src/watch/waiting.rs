@@ -203,11 +203,15 @@ impl Waiting {
                 self.deadlines.insert((waiter.deadline, *ticket));
                 continue;
             }
-            self.deadlines.remove(&(waiter.deadline, *ticket));
             if waiter.logins < record.logins() {
+                self.deadlines.remove(&(waiter.deadline, *ticket));
                 waiter.end(EndReason::Ended, &mut wakers);
                 continue;
             }
+            if waiter.deadline != deadline {
+                self.deadlines.remove(&(waiter.deadline, *ticket));
+            }
+            // Also where it is the same, which may have been taken out to be looked at.
             (waiter.proof, waiter.deadline) = (record.proof(), deadline);
             self.deadlines.insert((deadline, *ticket));
         }
@@ -267,6 +271,32 @@ mod tests {
         waiting.is_alive(key, &record).wake();
         assert!(waiting.poll(new, Waker::noop()).is_pending());
         assert_eq!(waiting.poll(old, Waker::noop()), Poll::Ready(EndReason::Ended));
+    }
+
+    #[test]
+    fn a_deadline_that_was_looked_at_too_early_is_looked_at_again() {
+        let (key, now) = (SessionKey::from_bytes([1; 16]), Timestamp::from_unix_millis(0));
+        let record = Record::new(Proof::from_bytes([0; 32]), Lifetime::AAL2, now);
+        let mut waiting = Waiting::default();
+        let _ticket = waiting.enter(key, &record);
+        waiting.look_at_due(record.expires_at());
+        assert_eq!(waiting.first_deadline(), None);
+        // The clock has been set back in between.
+        waiting.is_alive(key, &record).wake();
+        assert_eq!(waiting.first_deadline(), Some(record.expires_at()));
+    }
+
+    #[test]
+    fn a_deadline_that_was_put_off_is_not_looked_at() {
+        let (key, now) = (SessionKey::from_bytes([1; 16]), Timestamp::from_unix_millis(0));
+        let mut record = Record::new(Proof::from_bytes([0; 32]), Lifetime::AAL2, now);
+        let mut waiting = Waiting::default();
+        let _ticket = waiting.enter(key, &record);
+        let before = record.expires_at();
+        record.see(Timestamp::from_unix_millis(before.as_unix_millis() - 1));
+        assert!(record.expires_at() > before);
+        waiting.is_alive(key, &record).wake();
+        assert_eq!(waiting.first_deadline(), Some(record.expires_at()));
     }
 
     #[test]
