@@ -1,5 +1,6 @@
--- ARGV[3] the owner or nothing, ARGV[4] the authentication time of the one login to end or nothing. Answers 1 if it has removed a living record, 2 if another, 0 if none; and for
--- the index the authentication time, 6 bytes, and the user. What nobody can read, whoever asks may end.
+-- ARGV[3] the owner or nothing, ARGV[4] the authentication time of the login to end or nothing. Answers 1 if it
+-- has removed a living record, 2 if another, 0 if none; and for the index the authentication time, 6 bytes, and
+-- the user. What nobody can read, whoever asks may end.
 local NONE = {0, '', ''}
 if not found then return NONE end
 if ended then return done() and {found:byte(-1), found:sub(2, 7), user} or NONE end
@@ -9,7 +10,9 @@ if not format then
 end
 if not has_head or format == 0 then
   authenticated, user = NEVER, ''
-elseif ARGV[3] ~= '' and ARGV[3] ~= user or ARGV[4] ~= '' and ARGV[4] ~= struct.pack('>I6', authenticated) then
+elseif ARGV[3] ~= '' and ARGV[3] ~= user then
+  return NONE
+elseif ARGV[4] ~= '' and ARGV[4] ~= struct.pack('>I6', authenticated) then
   return NONE
 end
 local r = read()
