@@ -26,7 +26,7 @@ const BUFFER: usize = 64;
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// No clock can add the longest durations. A day is long enough for any that has to.
-const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_INTERVAL: Duration = Duration::from_hours(24);
 
 /// What a [`Feed`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

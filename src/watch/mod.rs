@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// No clock can add the longest durations, which ask for no look at all. Nobody notices one a year.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST_INTERVAL: Duration = Duration::from_hours(8760);
 
 /// How a session has ended for the one who [waits for it](crate::Session::ended).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
