@@ -254,63 +254,66 @@ mod tests {
     use super::*;
     use crate::{lifetime::Lifetime, record::Change};
 
+    const KEY: SessionKey = SessionKey::from_bytes([1; 16]);
+    const NOW: Timestamp = Timestamp::from_unix_millis(0);
+
+    fn record() -> Record {
+        Record::new(Proof::from_bytes([0; 32]), Lifetime::AAL2, NOW)
+    }
+
     #[test]
     fn a_record_that_was_read_before_a_login_ends_nobody_who_has_seen_it() {
-        let (key, now) = (SessionKey::from_bytes([1; 16]), Timestamp::from_unix_millis(0));
         let login = |version| Change::new(version).with_user("alice".parse().expect("a user"));
-        let mut record = Record::new(Proof::from_bytes([0; 32]), Lifetime::AAL2, now);
-        record.apply(&login(1), now);
+        let mut record = record();
+        record.apply(&login(1), NOW);
         let before = record.clone();
-        record.apply(&login(2), now);
+        record.apply(&login(2), NOW);
 
         let mut waiting = Waiting::default();
-        let (old, new) = (waiting.enter(key, &before), waiting.enter(key, &record));
-        waiting.is_alive(key, &before).wake();
+        let (old, new) = (waiting.enter(KEY, &before), waiting.enter(KEY, &record));
+        waiting.is_alive(KEY, &before).wake();
         assert!(waiting.poll(new, Waker::noop()).is_pending());
         assert!(waiting.poll(old, Waker::noop()).is_pending());
-        waiting.is_alive(key, &record).wake();
+        waiting.is_alive(KEY, &record).wake();
         assert!(waiting.poll(new, Waker::noop()).is_pending());
         assert_eq!(waiting.poll(old, Waker::noop()), Poll::Ready(EndReason::Ended));
     }
 
     #[test]
     fn a_deadline_that_was_looked_at_too_early_is_looked_at_again() {
-        let (key, now) = (SessionKey::from_bytes([1; 16]), Timestamp::from_unix_millis(0));
-        let record = Record::new(Proof::from_bytes([0; 32]), Lifetime::AAL2, now);
+        let record = record();
         let mut waiting = Waiting::default();
-        let _ticket = waiting.enter(key, &record);
+        let _ticket = waiting.enter(KEY, &record);
         waiting.look_at_due(record.expires_at());
         assert_eq!(waiting.first_deadline(), None);
         // The clock has been set back in between.
-        waiting.is_alive(key, &record).wake();
+        waiting.is_alive(KEY, &record).wake();
         assert_eq!(waiting.first_deadline(), Some(record.expires_at()));
     }
 
     #[test]
     fn a_deadline_that_was_put_off_is_not_looked_at() {
-        let (key, now) = (SessionKey::from_bytes([1; 16]), Timestamp::from_unix_millis(0));
-        let mut record = Record::new(Proof::from_bytes([0; 32]), Lifetime::AAL2, now);
+        let mut record = record();
         let mut waiting = Waiting::default();
-        let _ticket = waiting.enter(key, &record);
+        let _ticket = waiting.enter(KEY, &record);
         let before = record.expires_at();
         record.see(Timestamp::from_unix_millis(before.as_unix_millis() - 1));
         assert!(record.expires_at() > before);
-        waiting.is_alive(key, &record).wake();
+        waiting.is_alive(KEY, &record).wake();
         assert_eq!(waiting.first_deadline(), Some(record.expires_at()));
     }
 
     #[test]
     fn a_record_that_was_read_before_a_login_leaves_the_deadline_to_be_looked_at() {
-        let (key, now) = (SessionKey::from_bytes([1; 16]), Timestamp::from_unix_millis(0));
-        let before = Record::new(Proof::from_bytes([0; 32]), Lifetime::AAL2, now);
+        let before = record();
         let mut record = before.clone();
-        record.apply(&Change::new(1).with_user("alice".parse().expect("a user")), now);
+        record.apply(&Change::new(1).with_user("alice".parse().expect("a user")), NOW);
 
         let mut waiting = Waiting::default();
-        let _ticket = waiting.enter(key, &record);
+        let _ticket = waiting.enter(KEY, &record);
         waiting.look_at_due(record.expires_at());
         assert_eq!(waiting.first_deadline(), None);
-        waiting.is_alive(key, &before).wake();
+        waiting.is_alive(KEY, &before).wake();
         assert_eq!(waiting.first_deadline(), Some(record.expires_at()));
     }
 }

@@ -44,19 +44,21 @@ impl Counter {
         store.destroy_user(user, None, 0, now()).await.unwrap();
     }
 
+    /// What the server says behind this, in a section of what it tells of itself.
+    async fn told(&mut self, section: &str, name: &str) -> usize {
+        let info: String =
+            redis::cmd("INFO").arg(section).query_async(&mut self.connection).await.unwrap();
+        let value = info.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        value.split(',').next().unwrap().parse().unwrap()
+    }
+
     async fn reads(&mut self) -> usize {
-        let stats: String =
-            redis::cmd("INFO").arg("stats").query_async(&mut self.connection).await.unwrap();
-        let reads = stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
-        reads.unwrap().trim().parse().unwrap()
+        self.told("stats", "total_reads_processed:").await
     }
 
     /// How often a session has been read, also by scripts.
     async fn gets(&mut self) -> usize {
-        let stats: String =
-            redis::cmd("INFO").arg("commandstats").query_async(&mut self.connection).await.unwrap();
-        let gets = stats.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls="));
-        gets.unwrap().split(',').next().unwrap().parse().unwrap()
+        self.told("commandstats", "cmdstat_get:calls=").await
     }
 
     /// How many round trips this takes.
