@@ -37,6 +37,11 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// which costs each more than its place; the library's own number is 50.
 const AT_ONCE: usize = 1024;
 
+/// So many bytes of requests are gathered before they are sent. Of many that come together, the
+/// server then answers the first while the rest are made; with the library's own 8 KiB, client and
+/// server would wait for each other in turn.
+const BYTES_AT_ONCE: usize = 2560;
+
 /// What the library connects to.
 #[derive(Clone)]
 pub(super) enum Target {
@@ -104,6 +109,7 @@ async fn connect_to_master(client: &Client) -> Result<Connection, RedisError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT))
         .set_pipeline_buffer_size(AT_ONCE)
+        .set_write_backpressure_boundary(BYTES_AT_ONCE)
         .set_response_timeout(None); // the caller's limit
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let hello: Value = redis::cmd("HELLO").query_async(&mut connection).await?;
