@@ -2,10 +2,12 @@
 
 use std::{
     fmt,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Value,
     aio::{ConnectionLike, MultiplexedConnection},
@@ -273,8 +275,13 @@ impl Link {
         let (sender, outcome) = watch::channel(None);
         let target = self.target.clone();
         tokio::spawn(async move {
-            let made = timeout(3 * CONNECT, target.connect()).await;
-            sender.send_replace(Some(made.unwrap_or_else(|_| Err(timed_out()))));
+            let making = timeout(3 * CONNECT, target.connect());
+            let made = match AssertUnwindSafe(making).catch_unwind().await {
+                Ok(made) => made.unwrap_or_else(|_| Err(timed_out())),
+                // As for want of TLS' cryptography: another attempt would only do it again.
+                Err(_) => Err((ErrorKind::Client, "the client panicked while it connected").into()),
+            };
+            sender.send_replace(Some(made));
         });
         current.attempts += 1;
         current.attempt.insert(Attempt { number: current.attempts, outcome }).clone()

@@ -8,6 +8,7 @@ use redis::{
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_read_routing::RandomReplicaStrategy,
 };
+use tokio::runtime;
 use tower_wristband::{
     CachedStore, RedisStore, StoreError, StoreErrorKind,
     store::{FeedEvent, Heartbeat, SessionStore},
@@ -52,6 +53,15 @@ async fn an_address_where_nobody_listens_is_unavailable() {
         assert_eq!(kind, StoreErrorKind::Unavailable);
         assert!(said.contains("refused"), "{said}");
     }
+}
+
+#[test]
+fn a_client_that_panics_while_it_connects_is_told() {
+    // Without this runtime's part for sockets, whoever opens one panics.
+    let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (kind, said) = runtime.block_on(refused(&at("127.0.0.1:1")));
+    assert_eq!(kind, StoreErrorKind::Other);
+    assert!(said.contains("panicked"), "{said}");
 }
 
 #[tokio::test]
