@@ -26,9 +26,9 @@ use super::{
 /// How long one attempt to connect may take. While the caller waits, another follows.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long a node of a Cluster may take to answer. The client then asks again, while the caller
-/// waits.
-const NODE_ANSWERS: Duration = Duration::from_secs(2);
+/// How long a node of a Cluster may take to answer: as long as a request waits by default. The
+/// client needs a limit, since it asks nobody while it waits for what the nodes say of the Cluster.
+const NODE_ANSWERS: Duration = Duration::from_secs(5);
 
 /// When a request is given up unanswered, the server is asked whether it is there, and has this
 /// time to answer. One that is gone without a word would keep the connection for a quarter of an
@@ -41,7 +41,7 @@ const AT_ONCE: usize = 1024;
 
 /// So many bytes of requests are gathered before they are sent. Of many that come together, the
 /// server then answers the first while the rest are made; with the library's own 8 KiB, client and
-/// server would wait for each other in turn.
+/// server would wait for each other in turn. A `ClusterClient` is built with its own number.
 const BYTES_AT_ONCE: usize = 2560;
 
 /// What the library connects to.

@@ -103,10 +103,12 @@ const LONGEST_PREFIX: usize = 64;
 /// # Time limits
 ///
 /// `store_timeout` of the layer decides how long a request waits. The limits of the client are set
-/// so that they are not shorter: an attempt to connect takes two seconds and is repeated, a node of
-/// a Cluster has two seconds to answer and is then asked again. Who calls the store past the layer
+/// so that they are not shorter than its default: an attempt to connect takes two seconds and is
+/// repeated, and a node of a Cluster has five seconds to answer. Who calls the store past the layer
 /// needs a limit of its own; only `check` ends by itself, after a minute at the most.
 ///
+/// * A node of a Cluster that takes longer than five seconds is an outage, whatever `store_timeout`
+///   is.
 /// * The limits of a `SentinelClient` can't be set. Each time the store connects, it asks a
 ///   sentinel for the master, and the master whether it is one; either has a second to be connected
 ///   to and half a second to answer. A master that takes longer can't be connected to, whatever

@@ -79,14 +79,30 @@ async fn a_master_of_a_cluster_that_falls_silent_is_replaced() {
     load.finish().await;
 }
 
-#[tokio::test]
-async fn a_silent_node_of_a_cluster_keeps_nobody_from_asking_the_others() {
+/// A Cluster, and a proxy in front of each node, which the others name to clients.
+async fn cluster_behind_proxies() -> (Cluster, Vec<Proxy>) {
     let (announced, own) = (free_ports(), free_ports());
     let mut proxies = Vec::new();
     for (port, own) in announced.into_iter().zip(own) {
         proxies.push(Proxy::at(port, &format!("127.0.0.1:{own}")).await);
     }
-    let cluster = Cluster::behind(announced, own).await;
+    (Cluster::behind(announced, own).await, proxies)
+}
+
+#[tokio::test]
+async fn a_slow_node_of_a_cluster_is_waited_for_as_long_as_a_request_waits_by_default() {
+    let (cluster, proxies) = cluster_behind_proxies().await;
+    let store = store_on(&cluster);
+    let known = Known::in_slots(&(5461..10923));
+    known.create(&store).await;
+    proxies[1].set(Fault::Slow(Duration::from_millis(4500))).await;
+    let asked = timeout(Duration::from_secs(20), known.load(&store));
+    assert!(asked.await.expect("it answers").is_some());
+}
+
+#[tokio::test]
+async fn a_silent_node_of_a_cluster_keeps_nobody_from_asking_the_others() {
+    let (cluster, proxies) = cluster_behind_proxies().await;
     // Whoever connects anew begins here.
     let entrance = Proxy::to(&cluster.nodes[0].address()).await;
     let store = on_cluster([&*entrance.address()]);
