@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What takes too long for every change: properties with many more cases, concurrent histories on every store,
 # races run many times over and in many more schedules, the bugs that those have to catch, fuzzing, the
-# oldest dependencies, advisories, the comparison with other crates, ten minutes of the demo site on each
-# store, the bugs that those have to find, mutants.
+# oldest dependencies, advisories, the comparison with other crates, how much room sessions take, ten minutes of
+# the demo site on each store, the bugs that those have to find, mutants.
 # Shards, each for a machine of its own: `tests/long.sh 1/3` runs the first of three.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,6 +57,7 @@ suites+=("./tests/oldest.sh")
 # Where their database can't be had, that is told, and left to who makes a release.
 suites+=("./tests/setup.sh deny && { ! cargo deny fetch db || cargo deny check advisories; }")
 suites+=("cargo run --locked --release --manifest-path benches/peers/Cargo.toml -- --quick")
+suites+=("WRISTBAND_ROOM=100000 cargo test --locked --release --all-features --test it room:: -- --nocapture")
 # Half an hour each, from what earlier runs have found on.
 for target in changes cookie_headers records set_cookie tokens; do
     suites+=("./fuzz/run.sh 1800 $target")

@@ -50,6 +50,7 @@ mod redirects;
 mod redis;
 mod refusals;
 mod resurrection;
+mod room;
 mod rotation;
 mod scarcity;
 mod scripts;
