@@ -66,6 +66,7 @@ mod stores;
 mod story;
 mod structure;
 mod support;
+mod tap;
 mod tokens;
 mod turns;
 mod two_processes;

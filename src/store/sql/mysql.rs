@@ -157,9 +157,14 @@ impl Dialect for MySql {
 ///
 /// # The pool
 ///
-/// The pool is the caller's. Its `test_before_acquire`, on unless it is turned off, asks before
-/// each operation whether the connection still is there: another round trip. Without it, each
-/// connection that the server has closed fails one operation before it is replaced.
+/// The pool is the caller's. An operation is one round trip to wait for, and sqlx adds two:
+///
+/// * Before, it asks whether the connection still is there, unless `test_before_acquire` is turned
+///   off. Without it, each connection that the server has closed fails one operation before it is
+///   replaced.
+/// * After, it asks for an answer once more, before the connection is another's. That can't be
+///   turned off. Nobody waits for it, but the connection is taken meanwhile: count it when you
+///   choose the size of the pool.
 ///
 /// All operations go to this pool, so it must be the primary's: a replica lags behind, and is
 /// read-only, which [`check`](crate::Sessions::check) tells.

@@ -13,7 +13,6 @@ mod load;
 mod silence;
 mod stored;
 mod takeover;
-mod tap;
 mod trips;
 mod twice;
 

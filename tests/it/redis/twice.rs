@@ -5,10 +5,11 @@ use tower_wristband::{
     store::{Record, Rotated, SessionStore, Updated},
 };
 
-use super::{Known, at, change, keys_of, now, on, on_cluster, proof, tap::Tap, user};
+use super::{Known, at, change, keys_of, now, on, on_cluster, proof, user};
 use crate::{
     proxy::{Fault, Proxy},
     servers::{Cluster, Server, free_ports, until},
+    tap::Tap,
 };
 
 /// A store whose requests are heard, another one, and their server.
@@ -22,7 +23,7 @@ struct World {
 async fn world() -> World {
     let server = Server::redis(&[]).await;
     let tap = Tap::to(&server.address()).await;
-    let heard = at(tap.address());
+    let heard = at(&tap.address().to_string());
     // It connects, and sends its scripts.
     heard.check(now()).await.unwrap();
     let other = on(&server);

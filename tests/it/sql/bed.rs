@@ -134,9 +134,9 @@ impl Bed {
         }
     }
 
-    /// A proxy in front of the server.
-    pub async fn proxy(&self) -> Proxy {
-        let server = match &self.pool {
+    /// Where the server is: `host:port`.
+    pub fn address(&self) -> String {
+        match &self.pool {
             Pool::Sqlite(_) => unreachable!("a file has no server"),
             Pool::Postgres(pool) => {
                 let options = pool.connect_options();
@@ -146,8 +146,12 @@ impl Bed {
                 let options = pool.connect_options();
                 format!("{}:{}", options.get_host(), options.get_port())
             }
-        };
-        Proxy::to(&server).await
+        }
+    }
+
+    /// A proxy in front of the server.
+    pub async fn proxy(&self) -> Proxy {
+        Proxy::to(&self.address()).await
     }
 
     /// A pool as most programs have it, whose connections go through a proxy.

@@ -38,6 +38,7 @@ mod faults;
 mod fixtures;
 mod many_sessions;
 mod pgbouncer;
+mod pings;
 mod plans;
 mod postgres_feed;
 mod proxied;

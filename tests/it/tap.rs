@@ -1,6 +1,9 @@
-//! Listens to what a store sends, to deliver it again later.
+//! Listens to what a store sends, to count it, or to deliver it again later.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
@@ -9,33 +12,33 @@ use tokio::{
 };
 
 /// Between a store and its server.
-pub(super) struct Tap {
-    address: String,
+pub struct Tap {
+    address: SocketAddr,
     server: String,
     heard: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<()>,
 }
 
 impl Tap {
-    pub(super) async fn to(server: &str) -> Self {
+    pub async fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let address = listener.local_addr().unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let task = tokio::spawn(listen(listener, server.to_owned(), Arc::clone(&heard)));
         Self { address, server: server.to_owned(), heard, task }
     }
 
-    pub(super) fn address(&self) -> &str {
-        &self.address
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What was sent since it was last asked.
-    pub(super) fn take(&self) -> Vec<u8> {
+    pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut self.heard.lock().unwrap())
     }
 
     /// Delivers requests once more, and answers the replies.
-    pub(super) async fn deliver(&self, requests: &[u8]) -> Vec<u8> {
+    pub async fn deliver(&self, requests: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(&self.server).await.unwrap();
         stream.write_all(requests).await.unwrap();
         stream.shutdown().await.unwrap();
