@@ -63,6 +63,11 @@ const LONGEST_PREFIX: usize = 64;
 /// server removes what has expired ten minutes later than the node's clock says; that is garbage
 /// collection and nothing else.
 ///
+/// The set is not in the order of a list. So each page of [`list`](crate::Sessions::list) goes
+/// through the whole of it, a thousand members at a time, in a Cluster twice where that takes
+/// several answers; so does [`count`](crate::Sessions::count) for each 3,900 sessions. It matters
+/// for users with many thousands of sessions.
+///
 /// # What the server has to be set to
 ///
 /// * `maxmemory-policy noeviction`, or no `maxmemory`: a server that evicts keys ends sessions

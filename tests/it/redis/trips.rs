@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use tower_wristband::{
     Lifetime, RedisStore, SessionLayer, UserId,
@@ -9,9 +10,9 @@ use tower_wristband::{
     testing::{self, ManualClock},
 };
 
-use super::{Known, change, connect, now, on, proof, user};
+use super::{Known, change, connect, now, on, on_cluster, proof, user};
 use crate::{
-    servers::Server,
+    servers::{Cluster, Server},
     support::{app, get, send, text, visit, who},
 };
 
@@ -113,6 +114,46 @@ async fn each_operation_takes_as_few_round_trips_as_it_can() {
     assert_eq!(counter.trips(store.destroy(known.key, None, now)).await.1, 1);
     let listed = counter.trips(store.list(user.clone(), None, 10, now)).await;
     assert_eq!((listed.0.unwrap().len(), listed.1), (1, 2));
+    let (ended, trips) = counter.trips(store.destroy_user(user, None, 0, now)).await;
+    assert_eq!((ended.unwrap(), trips), (1, 3));
+}
+
+/// How often a part of an index has been read on these servers.
+fn scans(servers: &[Server]) -> usize {
+    let told = servers.iter().map(|server| server.ask("INFO commandstats"));
+    let calls = told.map(|told| {
+        let scans = told.lines().find_map(|line| line.strip_prefix("cmdstat_zscan:calls="));
+        scans.map_or(0, |scans| scans.split(',').next().unwrap().parse::<usize>().unwrap())
+    });
+    calls.sum()
+}
+
+#[tokio::test]
+async fn each_page_of_a_list_goes_through_the_whole_index() {
+    let single = vec![Server::redis(&[]).await];
+    let cluster = Cluster::start().await.nodes;
+    let addresses: Vec<_> = cluster.iter().map(Server::address).collect();
+    let on_cluster = on_cluster(addresses.iter().map(String::as_str));
+    // A thousand at a time; with a cap there are two for each session; a Cluster is asked twice.
+    for (store, servers, cap, expected) in [
+        (on(&single[0]), &single, None, 3),
+        (on(&single[0]), &single, Some(10_000), 5),
+        (on_cluster, &cluster, None, 2 * 3),
+    ] {
+        let user = user();
+        let sessions: Vec<_> = (0..2400).map(|_| Known::of(&user)).collect();
+        for batch in sessions.chunks(400) {
+            let create = |known: &Known| store.create(known.key, known.record.clone(), cap, now());
+            let created = join_all(batch.iter().map(create)).await;
+            assert!(created.iter().all(Result::is_ok));
+        }
+        let before = scans(servers);
+        let page = store.list(user.clone(), None, 10, now()).await.unwrap();
+        assert_eq!((page.len(), scans(servers) - before), (10, expected));
+        let before = scans(servers);
+        let count = SessionLayer::new(store).sessions().count(&user).await.unwrap();
+        assert_eq!((count, scans(servers) - before), (sessions.len(), expected), "one page");
+    }
 }
 
 #[tokio::test]
@@ -193,4 +234,30 @@ async fn a_request_takes_one_round_trip_and_what_it_changes() {
         text("")
     });
     assert_eq!(counter.trips(visit(&log_out, &cookie)).await.1, 1 + 2);
+}
+
+#[tokio::test]
+async fn what_a_login_ends_and_its_cap_add_up() {
+    let mut counter = Counter::new().await;
+    // Without a cap, with room left, and with one that ends a session.
+    for (cap, more) in [(None, 0), (Some(3), 1), (Some(2), 2)] {
+        let bob = user();
+        let layer = SessionLayer::builder(counter.store.clone());
+        let layer = match cap {
+            Some(cap) => layer.sessions_per_user(cap),
+            None => layer,
+        };
+        let layer = layer.build().unwrap();
+        let cookie = testing::issue(&layer, user()).await;
+        for _ in 0..2 {
+            testing::issue(&layer, bob.clone()).await;
+        }
+        let log_in = app(&layer, move |session| {
+            session.log_in(bob.clone()).unwrap();
+            async { text("") }
+        });
+        let (_, trips) = counter.trips(visit(&log_in, &cookie)).await;
+        // The read, the login, and the end of the other user's session.
+        assert_eq!(trips, 1 + 2 + 2 + more, "a cap of {cap:?}");
+    }
 }

@@ -175,4 +175,16 @@ async fn requests(bed: &Bed, counter: &Counter) {
     let login = takes!(counter, 2, "read and login", visit(&log_in, &visitor).await);
     let alice = testing::cookie_from(&login).unwrap();
     takes!(counter, 2, "read and logout", visit(&log_out, &alice).await);
+
+    let bob = testing::issue(&layer, "bob").await;
+    takes!(counter, 3, "read, login, end of bob's session", visit(&log_in, &bob).await);
+    let layer = SessionLayer::builder(bed.store()).sessions_per_user(1).build().unwrap();
+    let log_in = app(&layer, |session| async move {
+        session.log_in("alice").unwrap();
+        text("")
+    });
+    let bob = testing::issue(&layer, "bob").await;
+    takes!(counter, 4, "the same, with a cap", visit(&log_in, &bob).await);
+    let alice = "alice".parse().unwrap();
+    assert_eq!(takes!(counter, 1, "count", layer.sessions().count(&alice).await.unwrap()), 1);
 }
