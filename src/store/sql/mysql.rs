@@ -166,6 +166,8 @@ impl Dialect for MySql {
 ///   turned off. Nobody waits for it, but the connection is taken meanwhile: count it when you
 ///   choose the size of the pool.
 ///
+/// The table is in the pool's database: MySQL has no schemas besides, so none can be set.
+///
 /// All operations go to this pool, so it must be the primary's: a replica lags behind, and is
 /// read-only, which [`check`](crate::Sessions::check) tells.
 ///
