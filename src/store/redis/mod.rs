@@ -53,6 +53,14 @@ const LONGEST_PREFIX: usize = 64;
 /// # }
 /// ```
 ///
+/// # TLS
+///
+/// `rediss://` is the client's alone, and untested with this store. The program's own dependency on
+/// `redis` needs one of its features `tokio-native-tls-comp` and `tokio-rustls-comp`. With rustls,
+/// the process also needs one unambiguous `CryptoProvider`: `redis` brings none. Install it with
+/// `CryptoProvider::install_default`, or turn on one feature of `rustls` that has one: `ring` or
+/// `aws_lc_rs`, not both.
+///
 /// # What is kept
 ///
 /// A string for each session, under `prefix` `s:` and its key, and a sorted set for each user with
