@@ -46,6 +46,7 @@ mod round_trips;
 mod schema;
 mod silence;
 mod sqlite_file;
+mod sqlite_killed;
 mod stored_bytes;
 mod sweeping;
 mod values;
