@@ -40,6 +40,7 @@ mod mounts;
 mod password_change;
 mod printed;
 mod program;
+mod proxied;
 mod proxy;
 mod random;
 mod randomness;

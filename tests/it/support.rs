@@ -14,7 +14,8 @@ use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode, header::COOKIE};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_wristband::{
-    Clock, MemoryStore, RejectionResponse, Session, SessionLayer, SessionLayerBuilder, UserId,
+    Clock, MemoryStore, RejectionResponse, Session, SessionLayer, SessionLayerBuilder,
+    SessionToken, SystemClock, Timestamp, UserId,
     store::SessionStore,
     testing::{self, Faults, FaultyStore, ManualClock, Operation},
 };
@@ -212,4 +213,14 @@ where
     R: RejectionResponse<Body> + Send + Sync + 'static,
 {
     BoxCloneSyncService::new(layer.layer(inner))
+}
+
+/// What the machine's clock says: the one of servers, too.
+pub fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+/// A user whom nobody else has.
+pub fn user() -> UserId {
+    UserId::new(SessionToken::generate().expect("random bytes").key().to_string()).expect("an id")
 }

@@ -1,23 +1,20 @@
 //! Faults of the network and of a single server. After each, the store recovers by itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
 use tower_wristband::{
-    RedisStore, SessionLayer, StoreErrorKind,
+    SessionLayer, StoreErrorKind, UserId,
     store::{SessionStore, Updated},
     testing,
 };
 
-use super::{
-    Known, at, change, connect,
-    load::{Load, is_soon},
-    now, on, user,
-};
+use super::{Known, at, change, connect, load::Load, now, on, shared, user};
 use crate::{
+    proxied::{LIMIT, Service},
     proxy::{Fault, Proxy},
-    servers::{Server, until},
-    support::{body, cookies_set, visit, who},
+    servers::Server,
+    support::{visit, who},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,35 +71,41 @@ async fn a_program_starts_while_its_server_is_down() {
     assert!(known.load(&store).await.is_some());
 }
 
-/// A site on a store, whose limit is short.
-fn site(store: RedisStore) -> SessionLayer {
-    SessionLayer::builder(store).store_timeout(Duration::from_millis(400)).build().unwrap()
+/// A service behind a proxy.
+async fn service(server: &Server, limit: Duration) -> Service {
+    let proxy = Proxy::to(&server.address()).await;
+    let behind = at(&proxy.address());
+    Service::of(shared(on(server)), shared(behind), proxy, limit).await
 }
 
 #[tokio::test]
 async fn a_silent_server_is_an_outage_and_never_a_refusal_or_a_hang() {
     let server = Server::redis(&[]).await;
-    let proxy = Proxy::to(&server.address()).await;
-    let layer = site(at(&proxy.address()));
-    let read = who(&layer);
-    let cookie = testing::issue(&layer, "alice").await;
-    for fault in [Fault::BlackHole, Fault::Refuse, Fault::CutReply, Fault::LoseReply] {
-        proxy.set(fault).await;
-        for _ in 0..3 {
-            let start = Instant::now();
-            let response = visit(&read, &cookie).await;
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{fault:?}");
-            assert_eq!(cookies_set(&response), 0);
-            is_soon(start);
-        }
-        proxy.set(Fault::None).await;
-        until("the session is there again", async || {
-            let response = visit(&read, &cookie).await;
-            assert_ne!(response.status(), StatusCode::UNAUTHORIZED);
-            response.status() == StatusCode::OK && body(response).await == "alice"
-        })
-        .await;
+    let service = service(&server, Duration::from_millis(400)).await;
+    service.is_out_while_there_is_a_fault().await;
+}
+
+#[tokio::test]
+async fn an_end_whose_reply_is_lost_is_one() {
+    let server = Server::redis(&[]).await;
+    let service = service(&server, LIMIT).await;
+    // The server gets to know the script.
+    let known = Known::new(&change());
+    assert!(!service.direct.destroy(known.key, None, now()).await.unwrap());
+    service.keeps_ends_whose_reply_is_lost(|key| key.to_string().into()).await;
+}
+
+#[tokio::test]
+async fn a_login_whose_reply_is_lost_is_nobodys() {
+    let server = Server::redis(&[]).await;
+    let service = service(&server, LIMIT).await;
+    let index = |user: &UserId| format!("wristband:u:{user}").into_bytes();
+    let record = |_: &UserId| b"wristband:s:".to_vec();
+    for fault in [Fault::LoseReply, Fault::CutReply] {
+        service.answers_no_login_without_its_reply(index, fault, false).await;
+        service.answers_no_login_without_its_reply(record, fault, true).await;
     }
+    service.answers_no_login_without_its_reply(index, Fault::Refuse, false).await;
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ use redis::{
     sentinel::{SentinelClient, SentinelServerType},
 };
 use tower_wristband::{
-    Lifetime, RedisStore, SessionKey, SessionToken, SystemClock, Timestamp, UserId,
+    Lifetime, RedisStore, SessionKey, SessionToken, UserId,
     store::{Change, Proof, Record, SessionStore},
 };
 
@@ -38,7 +38,10 @@ pub use self::{
     cached::freezing_feeds,
     failover::{slot, take_over},
 };
-use crate::servers::{Server, server};
+use crate::{
+    servers::{Server, server},
+    support::{now, user},
+};
 
 /// A store on the single server that all tests share.
 pub fn single() -> RedisStore {
@@ -79,11 +82,6 @@ fn urls<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     addresses.into_iter().map(|address| format!("redis://{address}")).collect()
 }
 
-fn now() -> Timestamp {
-    use tower_wristband::Clock;
-    SystemClock.now()
-}
-
 /// A version that no other record of this process has.
 fn version() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -92,11 +90,6 @@ fn version() -> u64 {
 
 fn change() -> Change {
     Change::new(version())
-}
-
-/// A user whom nobody else has.
-fn user() -> UserId {
-    UserId::new(SessionToken::generate().unwrap().key().to_string()).unwrap()
 }
 
 /// The proof of a new token.

@@ -10,11 +10,12 @@ use sqlx::{
 };
 use tempfile::TempDir;
 use tower_wristband::{
-    Clock, Lifetime, MySqlStore, PostgresStore, SessionKey, SessionToken, SqliteStore, StoreError,
-    SystemClock, Timestamp, UserId,
+    Lifetime, MySqlStore, PostgresStore, SessionKey, SessionToken, SqliteStore, StoreError,
+    Timestamp, UserId,
     store::{Change, Record, SessionStore},
 };
 
+pub use crate::support::{now, user};
 use crate::{proxy::Proxy, servers::server};
 
 pub type Store = Arc<dyn SessionStore>;
@@ -302,15 +303,6 @@ impl Known {
         store.create(known.key, known.record.clone(), None, now).await.unwrap();
         known
     }
-}
-
-/// A user whom nobody else has.
-pub fn user() -> UserId {
-    UserId::new(unique()).unwrap()
-}
-
-pub fn now() -> Timestamp {
-    SystemClock.now()
 }
 
 /// The text of all sources of an error.
