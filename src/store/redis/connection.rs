@@ -26,8 +26,8 @@ use super::{
 /// How long one attempt to connect may take. While the caller waits, another follows.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long a node of a Cluster may take to answer: as long as a request waits by default. The
-/// client needs a limit, since it asks nobody while it waits for what the nodes say of the Cluster.
+/// How long a node of a Cluster may take to answer: as long as a request waits by default. There has
+/// to be a limit: while the client asks a node for the slots of all, it sends no other request.
 const NODE_ANSWERS: Duration = Duration::from_secs(5);
 
 /// When a request is given up unanswered, the server is asked whether it is there, and has this
