@@ -26,9 +26,9 @@ use super::{
 /// How long one attempt to connect may take. While the caller waits, another follows.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long a node of a Cluster may take to answer: as long as a request waits by default. There has
-/// to be a limit: while the client asks a node for the slots of all, it sends no other request.
-const NODE_ANSWERS: Duration = Duration::from_secs(5);
+/// How long a node of a Cluster may take to answer. While the client asks one after the other what
+/// they know of the slots, it sends no other request: a silent one must not take it long.
+const NODE_ANSWERS: Duration = Duration::from_secs(2);
 
 /// When a request is given up unanswered, the server is asked whether it is there, and has this
 /// time to answer. One that is gone without a word would keep the connection for a quarter of an
@@ -41,7 +41,8 @@ const AT_ONCE: usize = 1024;
 
 /// So many bytes of requests are gathered before they are sent. Of many that come together, the
 /// server then answers the first while the rest are made; with the library's own 8 KiB, client and
-/// server would wait for each other in turn. A `ClusterClient` is built with its own number.
+/// server would wait for each other in turn. It costs writes some time, of which less fits into a
+/// part than of reads. A `ClusterClient` is built with its own number.
 const BYTES_AT_ONCE: usize = 2560;
 
 /// What the library connects to.
@@ -278,7 +279,7 @@ impl Link {
             let making = timeout(3 * CONNECT, target.connect());
             let made = match AssertUnwindSafe(making).catch_unwind().await {
                 Ok(made) => made.unwrap_or_else(|_| Err(timed_out())),
-                // As for want of TLS' cryptography: another attempt would only do it again.
+                // As for want of TLS' cryptography. Who waits is told, and doesn't begin again.
                 Err(_) => Err((ErrorKind::Client, "the client panicked while it connected").into()),
             };
             sender.send_replace(Some(made));

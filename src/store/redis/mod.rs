@@ -59,7 +59,8 @@ const LONGEST_PREFIX: usize = 64;
 /// `redis` needs one of its features `tokio-native-tls-comp` and `tokio-rustls-comp`. With rustls,
 /// the process also needs one unambiguous `CryptoProvider`: `redis` brings none. Install it with
 /// `CryptoProvider::install_default`, or turn on one feature of `rustls` that has one: `ring` or
-/// `aws_lc_rs`, not both.
+/// `aws_lc_rs`, not both. Without it, [`check`](crate::Sessions::check) says that the client
+/// panicked, or of a Cluster that the task of the connection was dropped.
 ///
 /// # What is kept
 ///
@@ -116,12 +117,13 @@ const LONGEST_PREFIX: usize = 64;
 /// # Time limits
 ///
 /// `store_timeout` of the layer decides how long a request waits. The limits of the client are set
-/// so that they are not shorter than its default: an attempt to connect takes two seconds and is
-/// repeated, and a node of a Cluster has five seconds to answer. Who calls the store past the layer
-/// needs a limit of its own; only `check` ends by itself, after a minute at the most.
+/// so that they are not shorter, but for a Cluster's: an attempt to connect takes two seconds and
+/// is repeated. Who calls the store past the layer needs a limit of its own; only `check` ends by
+/// itself, after a minute at the most.
 ///
-/// * A node of a Cluster that takes longer than five seconds is an outage, whatever `store_timeout`
-///   is.
+/// * A node of a Cluster has two seconds to answer. One that takes longer is an outage, whatever
+///   `store_timeout` is. If slots move while a node is silent, the client sends nothing to the
+///   others either until it has given that node up, which takes some seconds.
 /// * The limits of a `SentinelClient` can't be set. Each time the store connects, it asks a
 ///   sentinel for the master, and the master whether it is one; either has a second to be connected
 ///   to and half a second to answer. A master that takes longer can't be connected to, whatever
