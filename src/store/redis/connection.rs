@@ -1,7 +1,7 @@
 //! The connection of a store: made when it is first needed, and anew when it has failed.
 
 use std::{
-    fmt,
+    fmt, mem,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -233,6 +233,7 @@ impl Link {
     /// The connection and its number. The attempts of all that wait for it make it in the
     /// background: so one who gives up doesn't make it begin anew.
     async fn connection(&self) -> Result<(u64, Connection), RedisError> {
+        let mut was_left_alone = false;
         loop {
             let mut attempt = match self.found() {
                 Ok(found) => return Ok(found),
@@ -246,6 +247,10 @@ impl Link {
             match made {
                 Some(Ok(connection)) => return Ok((attempt.number, connection)),
                 Some(Err(error)) if !error.is_timeout() => return Err(error),
+                // It is this one: the attempt was begun here.
+                None if mem::replace(&mut was_left_alone, true) => {
+                    return Err((ErrorKind::Client, "the runtime has ended").into());
+                }
                 _ => self.end(attempt.number),
             }
         }

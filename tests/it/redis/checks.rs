@@ -1,6 +1,6 @@
 //! What is wrong with a server, or with its address, is said when a program starts; and no secret is.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::mpsc, thread, time::Duration};
 
 use futures_util::FutureExt;
 use redis::{
@@ -59,9 +59,27 @@ async fn an_address_where_nobody_listens_is_unavailable() {
 fn a_client_that_panics_while_it_connects_is_told() {
     // Without this runtime's part for sockets, whoever opens one panics.
     let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let (kind, said) = runtime.block_on(refused(&at("127.0.0.1:1")));
+    for store in [at("127.0.0.1:1"), on_sentinels(["127.0.0.1:1"])] {
+        let (kind, said) = runtime.block_on(refused(&store));
+        assert_eq!(kind, StoreErrorKind::Other);
+        assert!(said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn who_asks_in_a_runtime_that_has_ended_is_told() {
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    runtime.shutdown_timeout(Duration::from_secs(60));
+    let (sender, answer) = mpsc::channel();
+    thread::spawn(move || {
+        let known = Known::new(&change());
+        let store = at("127.0.0.1:1");
+        let answer = handle.block_on(store.load(known.key, known.record.proof(), now()));
+        sender.send(answer.unwrap_err().kind()).unwrap();
+    });
+    let kind = answer.recv_timeout(Duration::from_secs(60)).expect("it answers");
     assert_eq!(kind, StoreErrorKind::Other);
-    assert!(said.contains("panicked"), "{said}");
 }
 
 #[tokio::test]
