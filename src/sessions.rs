@@ -67,8 +67,8 @@ impl Page {
     }
 }
 
-/// How many sessions `count` asks for at a time: so many that the store in Redis finds with
-/// one look at all of the user's, some expired ones included.
+/// How many sessions `count` asks for at a time. The store in Redis finds so many, with some to
+/// spare for those that have expired, by going through all of the user's once: at most 4,000.
 const COUNT_BATCH: usize = 3900;
 
 impl Sessions {

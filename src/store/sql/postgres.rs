@@ -137,7 +137,9 @@ impl Dialect for Postgres {
 ///
 /// # The pool
 ///
-/// The pool is the caller's. An operation is one round trip to wait for, and sqlx adds two:
+/// The pool is the caller's. Most operations are one round trip to wait for
+/// ([choosing a store](crate::store::choosing) has the others). sqlx adds one when a connection
+/// first prepares a statement, and two to each:
 ///
 /// * Before, it asks whether the connection still is there, unless `test_before_acquire` is turned
 ///   off. Without it, each connection that the server has closed fails one operation before it is

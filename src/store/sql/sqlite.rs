@@ -129,9 +129,9 @@ impl Dialect for Sqlite {
 /// What was answered is kept when the process ends in whatever way. [`open`](Self::open) sets
 /// `synchronous` to `FULL`, so that it is kept through a power cut as well: each write waits for
 /// the disk. With [`new`](Self::new) and a pool whose `synchronous` is `NORMAL`, a write took
-/// 0.4 times as long, and a power cut takes back the last of them: a session that was just logged
-/// out lives again, until it expires. The file is not damaged in either case, on a disk that keeps
-/// its word.
+/// 0.4 times as long on one machine, and a power cut takes back the last of them: a session that
+/// was just logged out lives again, until it expires. The file is not damaged in either case, on a
+/// disk that keeps its word.
 #[derive(Clone)]
 pub struct SqliteStore(pub(super) SqlStore<Sqlite>);
 
