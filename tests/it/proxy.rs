@@ -13,7 +13,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use crate::servers::free_port;
+use crate::servers::{Cluster, free_port, free_ports};
 
 /// What becomes of requests, and of their replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,16 @@ async fn run(
             }
         }
     }
+}
+
+/// A Cluster, and a proxy in front of each node, which the others name to clients.
+pub async fn cluster_behind_proxies() -> (Cluster, Vec<Proxy>) {
+    let (announced, own) = (free_ports(), free_ports());
+    let mut proxies = Vec::new();
+    for (port, own) in announced.into_iter().zip(own) {
+        proxies.push(Proxy::at(port, &format!("127.0.0.1:{own}")).await);
+    }
+    (Cluster::behind(announced, own).await, proxies)
 }
 
 async fn accept(listener: Option<&TcpListener>) -> TcpStream {

@@ -89,11 +89,7 @@ async fn in_mysql(has_data: bool) -> u64 {
 
 async fn in_redis(has_data: bool) -> u64 {
     let server = Server::redis(&["--appendonly", "no"]).await;
-    let used = || -> u64 {
-        let memory = server.ask("INFO memory");
-        let bytes = memory.lines().find_map(|line| line.strip_prefix("used_memory:"));
-        bytes.unwrap().trim().parse().unwrap()
-    };
+    let used = || -> u64 { server.told("memory", "used_memory:").unwrap().parse().unwrap() };
     let before = used();
     fill(&redis::at(&server.address()), has_data).await;
     used() - before

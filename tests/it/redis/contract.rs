@@ -9,8 +9,8 @@ use tower_wristband::{
 
 use super::{Known, change, cluster, now, on_cluster, sentinel, shared, single};
 use crate::{
-    proxy::{Fault, Proxy},
-    servers::{Cluster, Server, free_ports, server},
+    proxy::{Fault, Proxy, cluster_behind_proxies},
+    servers::{Server, server},
 };
 
 async fn keeps_the_contract(store: RedisStore) {
@@ -42,12 +42,7 @@ async fn the_contract_is_kept_if_every_request_is_delivered_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_keeps_the_contract_if_every_request_is_delivered_twice() {
-    let (announced, own) = (free_ports(), free_ports());
-    let mut proxies = Vec::new();
-    for (port, own) in announced.into_iter().zip(own) {
-        proxies.push(Proxy::at(port, &format!("127.0.0.1:{own}")).await);
-    }
-    let _cluster = Cluster::behind(announced, own).await;
+    let (_cluster, proxies) = cluster_behind_proxies().await;
     for proxy in &proxies {
         // Replication goes by way of the proxies as well: it sends no scripts.
         proxy.set_for(b"EVALSHA", Fault::Repeat).await;

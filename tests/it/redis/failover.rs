@@ -12,8 +12,8 @@ use super::{
     now, on_cluster, on_sentinels,
 };
 use crate::{
-    proxy::{Fault, Proxy},
-    servers::{Cluster, Sentinels, Server, free_ports, until},
+    proxy::{Fault, Proxy, cluster_behind_proxies},
+    servers::{Cluster, Sentinels, Server, until},
 };
 
 pub(super) fn store_on(cluster: &Cluster) -> tower_wristband::RedisStore {
@@ -77,16 +77,6 @@ async fn a_master_of_a_cluster_that_falls_silent_is_replaced() {
     load.has_failed_over();
     load.progress(300).await;
     load.finish().await;
-}
-
-/// A Cluster, and a proxy in front of each node, which the others name to clients.
-async fn cluster_behind_proxies() -> (Cluster, Vec<Proxy>) {
-    let (announced, own) = (free_ports(), free_ports());
-    let mut proxies = Vec::new();
-    for (port, own) in announced.into_iter().zip(own) {
-        proxies.push(Proxy::at(port, &format!("127.0.0.1:{own}")).await);
-    }
-    (Cluster::behind(announced, own).await, proxies)
 }
 
 #[tokio::test]

@@ -15,7 +15,10 @@ use tower_wristband::{
 };
 
 use super::{Known, change, keys_of, now, proof, user};
-use crate::servers::{Server, until};
+use crate::{
+    proxied::SOON,
+    servers::{Server, until},
+};
 
 /// What a session is at a moment: the number that was written last and its proof; nothing if it is not.
 type State = Option<(u32, Proof)>;
@@ -142,9 +145,7 @@ impl Load {
 
 /// How far a server is in the stream of what a master writes.
 fn offset(server: &Server, name: &str) -> u64 {
-    let info = server.ask("INFO replication");
-    let offset = info.lines().find_map(|line| line.strip_prefix(name));
-    offset.expect("an offset").trim().parse().expect("a number")
+    server.told("replication", name).expect("an offset").parse().expect("a number")
 }
 
 impl Story {
@@ -281,5 +282,5 @@ fn numbered(n: u32) -> Change {
 
 /// How long something took, which is bounded generously.
 pub(super) fn is_soon(start: Instant) {
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
 }

@@ -120,12 +120,9 @@ async fn each_operation_takes_as_few_round_trips_as_it_can() {
 
 /// How often a part of an index has been read on these servers.
 fn scans(servers: &[Server]) -> usize {
-    let told = servers.iter().map(|server| server.ask("INFO commandstats"));
-    let calls = told.map(|told| {
-        let scans = told.lines().find_map(|line| line.strip_prefix("cmdstat_zscan:calls="));
-        scans.map_or(0, |scans| scans.split(',').next().unwrap().parse::<usize>().unwrap())
-    });
-    calls.sum()
+    let told =
+        servers.iter().filter_map(|server| server.told("commandstats", "cmdstat_zscan:calls="));
+    told.map(|scans| scans.split(',').next().unwrap().parse::<usize>().unwrap()).sum()
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use tower_wristband::{
 
 use super::{Known, at, change, keys_of, now, on, on_cluster, proof, user};
 use crate::{
-    proxy::{Fault, Proxy},
-    servers::{Cluster, Server, free_ports, until},
+    proxy::{Fault, Proxy, cluster_behind_proxies},
+    servers::{Cluster, Server, until},
     tap::Tap,
 };
 
@@ -206,12 +206,7 @@ fn length(cluster: &Cluster, key: SessionKey) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_client_that_sends_again_by_itself_is_told_what_it_has_done() {
-    let (announced, own) = (free_ports(), free_ports());
-    let mut proxies = Vec::new();
-    for (port, own) in announced.into_iter().zip(own) {
-        proxies.push(Proxy::at(port, &format!("127.0.0.1:{own}")).await);
-    }
-    let cluster = Cluster::behind(announced, own).await;
+    let (cluster, proxies) = cluster_behind_proxies().await;
     let addresses: Vec<_> = proxies.iter().map(Proxy::address).collect();
     let store = on_cluster(addresses.iter().map(String::as_str));
     // The nodes get to know the scripts, whatever slots the sessions are in.

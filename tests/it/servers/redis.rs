@@ -34,6 +34,12 @@ impl Server {
         try_ask(&self.address(), command).expect("an answer")
     }
 
+    /// What the server tells of itself in this section behind these words, if it does.
+    pub fn told(&self, section: &str, words: &str) -> Option<String> {
+        let told = self.ask(&format!("INFO {section}"));
+        Some(told.lines().find_map(|line| line.strip_prefix(words))?.trim().to_owned())
+    }
+
     /// Waits until the answer to a command has these words in it.
     pub async fn until_answer(&self, command: &str, words: &str) {
         let address = self.address();

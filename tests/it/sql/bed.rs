@@ -157,15 +157,22 @@ impl Bed {
 
     /// A pool as most programs have it, whose connections go through a proxy.
     pub fn pool_through(&self, proxy: &Proxy) -> Pool {
+        self.pool_at(proxy.port(), 10, true)
+    }
+
+    /// A pool of so many connections that go to this port.
+    pub fn pool_at(&self, port: u16, connections: u32, test_before_acquire: bool) -> Pool {
         match &self.pool {
             Pool::Sqlite(_) => unreachable!("a file has no server"),
             Pool::Postgres(pool) => {
-                let options = PgConnectOptions::clone(&pool.connect_options());
-                Pool::Postgres(PgPool::connect_lazy_with(options.port(proxy.port())))
+                let options = PgConnectOptions::clone(&pool.connect_options()).port(port);
+                let pool = PgPoolOptions::new().test_before_acquire(test_before_acquire);
+                Pool::Postgres(pool.max_connections(connections).connect_lazy_with(options))
             }
             Pool::MySql(pool) => {
-                let options = MySqlConnectOptions::clone(&pool.connect_options());
-                Pool::MySql(MySqlPool::connect_lazy_with(options.port(proxy.port())))
+                let options = MySqlConnectOptions::clone(&pool.connect_options()).port(port);
+                let pool = MySqlPoolOptions::new().test_before_acquire(test_before_acquire);
+                Pool::MySql(pool.max_connections(connections).connect_lazy_with(options))
             }
         }
     }

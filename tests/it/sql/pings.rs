@@ -1,9 +1,5 @@
 //! What a pool asks beside the statements, by what goes over the wire: servers don't count it.
 
-use sqlx::{
-    mysql::{MySqlConnectOptions, MySqlPoolOptions},
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
 use tower_wristband::store::Change;
 
 use super::bed::{Bed, Known, Pool, Store, now};
@@ -20,20 +16,7 @@ struct Heard {
 impl Heard {
     async fn of(bed: &Bed, test_before_acquire: bool) -> Self {
         let tap = Tap::to(&bed.address()).await;
-        let port = tap.address().port();
-        let pool = match &bed.pool {
-            Pool::Sqlite(_) => unreachable!("a file has no server"),
-            Pool::Postgres(pool) => {
-                let options = PgConnectOptions::clone(&pool.connect_options()).port(port);
-                let pool = PgPoolOptions::new().test_before_acquire(test_before_acquire);
-                Pool::Postgres(pool.max_connections(1).connect_lazy_with(options))
-            }
-            Pool::MySql(pool) => {
-                let options = MySqlConnectOptions::clone(&pool.connect_options()).port(port);
-                let pool = MySqlPoolOptions::new().test_before_acquire(test_before_acquire);
-                Pool::MySql(pool.max_connections(1).connect_lazy_with(options))
-            }
-        };
+        let pool = bed.pool_at(tap.address().port(), 1, test_before_acquire);
         let store = bed.store_on(&pool);
         let known = Known::created(&bed.store(), None, now()).await;
         let heard = Self { tap, pool, store, known };

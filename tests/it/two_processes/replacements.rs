@@ -110,7 +110,5 @@ async fn a_node_follows_sentinel_to_the_new_master_within_the_bound() {
 
 /// Up to where a server has what was written.
 fn offset(server: &Server) -> String {
-    let info = server.ask("INFO replication");
-    let mut lines = info.lines();
-    lines.find_map(|line| line.strip_prefix("master_repl_offset:")).unwrap().to_owned()
+    server.told("replication", "master_repl_offset:").unwrap()
 }

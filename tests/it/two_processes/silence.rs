@@ -7,9 +7,8 @@ use tokio::time::timeout;
 
 use super::{Place, Visitor, node::Stream, nodes};
 use crate::{
-    proxy::{Fault, Proxy},
+    proxy::{Fault, Proxy, cluster_behind_proxies},
     redis::slot,
-    servers::{Cluster, free_ports},
 };
 
 const STREAMS: usize = 120;
@@ -24,13 +23,9 @@ fn is_on_first_master(key: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_falls_silent_keeps_no_stream_open_of_sessions_on_the_others() {
-    let (announced, own) = (free_ports(), free_ports());
-    let address = |port: u16| format!("127.0.0.1:{port}");
-    let proxies = announced.iter().zip(own);
-    let proxies = proxies.map(async |(port, own)| Proxy::at(*port, &address(own)).await);
-    let proxies = join_all(proxies).await;
-    let _cluster = Cluster::behind(announced, own).await;
-    let place = Place::Cluster(announced.map(address).join(","));
+    let (_cluster, proxies) = cluster_behind_proxies().await;
+    let addresses: Vec<_> = proxies.iter().map(Proxy::address).collect();
+    let place = Place::Cluster(addresses.join(","));
     let [one, other] = nodes(&place, &place).await;
 
     let (mut lost, mut reached) = (Vec::new(), Vec::new());
