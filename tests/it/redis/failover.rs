@@ -86,9 +86,12 @@ async fn a_slow_node_of_a_cluster_is_waited_for_longer_than_the_client_would() {
     let known = Known::in_slots(&(5461..10923));
     known.create(&store).await;
     // The client's own limit is half a second.
-    proxies[1].set(Fault::Slow(Duration::from_millis(1200))).await;
+    let pause = Duration::from_millis(1200);
+    proxies[1].set(Fault::Slow(pause)).await;
+    let start = Instant::now();
     let asked = timeout(Duration::from_secs(20), known.load(&store));
     assert!(asked.await.expect("it answers").is_some());
+    assert!(start.elapsed() >= pause);
 }
 
 #[tokio::test]

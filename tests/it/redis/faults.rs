@@ -1,6 +1,6 @@
 //! Faults of the network and of a single server. After each, the store recovers by itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tower_wristband::{
@@ -115,9 +115,12 @@ async fn a_slow_server_is_waited_for_longer_than_the_client_would() {
     let layer = SessionLayer::new(at(&proxy.address()));
     let cookie = testing::issue(&layer, "alice").await;
     // The client's own limit is half a second.
-    proxy.set(Fault::Slow(Duration::from_millis(1200))).await;
+    let pause = Duration::from_millis(1200);
+    proxy.set(Fault::Slow(pause)).await;
+    let start = Instant::now();
     let response = visit(&who(&layer), &cookie).await;
     assert_eq!(response.status(), StatusCode::OK);
+    assert!(start.elapsed() >= pause);
 }
 
 #[tokio::test]
