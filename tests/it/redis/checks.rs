@@ -14,7 +14,9 @@ use tower_wristband::{
     store::{FeedEvent, Heartbeat, SessionStore},
 };
 
-use super::{Known, at, change, cluster, now, on, on_sentinels, sentinel, single, user};
+use super::{
+    Known, at, change, cluster, now, on, on_cluster, on_sentinels, sentinel, single, user,
+};
 use crate::{
     proxy::{Fault, Proxy},
     servers::{Server, free_port, server},
@@ -59,10 +61,16 @@ async fn an_address_where_nobody_listens_is_unavailable() {
 fn a_client_that_panics_while_it_connects_is_told() {
     // Without this runtime's part for sockets, whoever opens one panics.
     let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    for store in [at("127.0.0.1:1"), on_sentinels(["127.0.0.1:1"])] {
+    let address = "127.0.0.1:1";
+    // That of a Cluster connects in a task of its own.
+    for (store, expected, words) in [
+        (at(address), StoreErrorKind::Other, "panicked"),
+        (on_sentinels([address]), StoreErrorKind::Other, "panicked"),
+        (on_cluster([address]), StoreErrorKind::Unavailable, "dropped"),
+    ] {
         let (kind, said) = runtime.block_on(refused(&store));
-        assert_eq!(kind, StoreErrorKind::Other);
-        assert!(said.contains("panicked"), "{said}");
+        assert_eq!(kind, expected);
+        assert!(said.contains(words), "{said}");
     }
 }
 
@@ -192,7 +200,7 @@ async fn a_feed_that_takes_long_to_come_up_is_no_wrong_clock() {
 async fn a_cluster_that_misses_slots_is_refused() {
     let cluster = crate::servers::Cluster::start().await;
     let addresses: Vec<_> = cluster.nodes.iter().map(Server::address).collect();
-    let store = super::on_cluster(addresses.iter().map(String::as_str));
+    let store = on_cluster(addresses.iter().map(String::as_str));
     store.check(now()).await.unwrap();
     assert_eq!(cluster.nodes[0].ask("CLUSTER DELSLOTS 1"), "+OK\r\n");
     for node in &cluster.nodes[1..3] {
